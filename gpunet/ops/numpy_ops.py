@@ -1,0 +1,323 @@
+"""The operations in NumPy: the reference that every kernel is held against, and the training path of machines without
+a GPU.
+
+In float64 this is the oracle; in float32 it is fast as well. B rows, I inputs, O outputs, P networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from gpunet import counter_rng
+from gpunet.ops import numpy_losses
+from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
+from gpunet.ops.numpy_activations import ACTIVATIONS
+from gpunet.ops.scratch import Scratch
+
+# A BLAS thread pays for its hand-over once it has about this many multiply-adds to do (measured on 2 cores of an AMD
+# EPYC: at 64 x 784 x 10 a second thread gains nothing, at 64 x 784 x 64 a quarter, at 128 x 784 x 64 it halves the
+# time).
+MULTIPLY_ADDS_PER_THREAD = 1_500_000
+
+
+class NumpyOps:
+    """Operations on NumPy arrays of one floating type, float32 or float64."""
+
+    name = "numpy"
+
+    def __init__(self, dtype: Any = np.float32) -> None:
+        self.dtype = np.dtype(dtype)
+        if self.dtype not in (np.float32, np.float64):
+            raise ValueError(f"NumpyOps works in float32 or float64, not {self.dtype}")
+        self._scratch = Scratch()
+
+    # Memory
+
+    def zeros(self, shape: Sequence[int], dtype: Any = None) -> np.ndarray:
+        """A new array of zeros, of the backend's floating type unless told otherwise."""
+        return np.zeros(shape, self.dtype if dtype is None else dtype)
+
+    def asarray(self, values: Any, dtype: Any = None) -> np.ndarray:
+        """A copy of host values where the backend computes."""
+        return np.array(values, dtype=self.dtype if dtype is None else dtype, order="C")
+
+    def to_host(self, array: np.ndarray) -> np.ndarray:
+        """A copy of an array for the host, of the same type."""
+        return np.array(array)
+
+    def images(self, images: np.ndarray) -> tuple[np.ndarray, float]:
+        """Lay a data set where `gather` reads it.
+
+        images: uint8 (0..255) or float ``[N, I]``. Returns the array and the scale by which its values are multiplied
+        as they are read. Bytes stay bytes: a batch of them is four times as quick to fetch, which pays for its
+        conversion.
+        """
+        if images.dtype == np.uint8:
+            return np.array(images, order="C"), 1 / 255
+        return self.asarray(images), 1.0
+
+    def gather_buffers(self, networks: int, rows: int, inputs: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """The work arrays of a `Batch`, x ``[P, B, I]`` and y int32 ``[P, B]``, where this backend gathers into
+        memory."""
+        return self.zeros((networks, rows, inputs)), self.zeros((networks, rows), np.int32)
+
+    def capture(self, launches: Sequence[Callable[[], None]], largest_product: int = 0) -> Callable[[], None]:
+        """One call that makes all these calls, in order.
+
+        largest_product: multiply-adds of their largest matrix product, from which follows how many threads BLAS is
+        given. Overflow and NaN are left to whoever looks at the losses; NumPy does not warn of them one by one.
+        """
+        launches = tuple(launches)
+        threads = max(1, largest_product // MULTIPLY_ADDS_PER_THREAD)
+
+        def run() -> None:
+            with np.errstate(all="ignore"), _blas_threads_at_most(threads):
+                for launch in launches:
+                    launch()
+
+        return run
+
+    # Operations of a step
+
+    def gather(self, batch: Batch) -> None:
+        """x = images[rows] * scale and y = labels[rows], where kernels do not gather as they read."""
+        if batch.images.dtype == batch.x.dtype:
+            batch.images.take(batch.rows, axis=0, out=batch.x, mode="clip")
+            if batch.scale != 1:
+                np.multiply(batch.x, batch.scale, out=batch.x)
+        else:
+            pixels = self._scratch("pixels", batch.x.shape, batch.images.dtype)
+            batch.images.take(batch.rows, axis=0, out=pixels, mode="clip")
+            np.copyto(batch.x, pixels)
+            np.multiply(batch.x, batch.scale, out=batch.x)
+        batch.labels.take(batch.rows, out=batch.y, mode="clip")
+
+    def dense_forward(
+        self,
+        x: np.ndarray | Batch,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        out: np.ndarray,
+        *,
+        activation: str = "identity",
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """out = activation(x @ weight + bias).
+
+        x: ``[P, B, I]`` or a gathered batch, of which `dropout` drops elements as they are read. weight: ``[P, I, O]``.
+        bias: ``[P, O]``. out: ``[P, B, O]``.
+        """
+        np.matmul(self._input(x, dropout, step), weight, out=out)
+        np.add(out, bias[:, None, :], out=out)
+        ACTIVATIONS[activation][0](out)
+
+    def dense_backward(
+        self,
+        dz: np.ndarray,
+        weight: np.ndarray,
+        a: np.ndarray,
+        out: np.ndarray,
+        *,
+        activation: str,
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """out = (dz @ weight^T) * activation'(a): the gradient in front of the activation one layer below.
+
+        dz: ``[P, B, O]``. weight: ``[P, I, O]``. a and out: ``[P, B, I]``; a is the activation before `dropout`
+        dropped of it.
+        """
+        np.matmul(dz, weight.swapaxes(1, 2), out=out)
+        if dropout is not None:
+            np.multiply(out, self._dropout_factor(dropout, step, out.shape), out=out)
+        ACTIVATIONS[activation][1](out, a, self._scratch("derivative", a.shape, a.dtype))
+
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        """See `gpunet.ops.numpy_losses`, as for the other two losses."""
+        numpy_losses.softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch)
+
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        numpy_losses.binary_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch)
+
+    def squared_error(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        numpy_losses.squared_error(logits, labels, row_loss, hits, dlogits, self._scratch)
+
+    def dense_head(
+        self,
+        x: np.ndarray | Batch,
+        weight: np.ndarray,
+        bias: np.ndarray,
+        batch: Batch,
+        *,
+        loss: str,
+        logits: np.ndarray,
+        row_loss: np.ndarray,
+        hits: np.ndarray,
+        dlogits: np.ndarray | None = None,
+        dx: np.ndarray | None = None,
+        activation: str = "identity",
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """The last dense layer and the loss, and, where dlogits and dx are given, the gradients of both.
+
+        x: the last hidden activations ``[P, B, I]``, or the batch itself in a network without hidden layers. loss:
+        the name of the operation that computes it. logits and dlogits: ``[P, B, O]``. row_loss: ``[P, B]``. hits:
+        uint8 ``[P, B]``. dx: ``[P, B, I]``, the gradient in front of the hidden layer's `activation`.
+        """
+        self.dense_forward(x, weight, bias, logits, dropout=dropout, step=step)
+        getattr(self, loss)(logits, batch.y, row_loss, hits, dlogits)
+        if dx is not None:
+            self.dense_backward(dlogits, weight, x, dx, activation=activation, dropout=dropout, step=step)
+
+    def dense_gradient(
+        self,
+        layers: Sequence[LayerGradient],
+        gradient_views: Sequence[tuple[np.ndarray, np.ndarray]],
+        step: Step | None = None,
+    ) -> None:
+        """dweight = x^T @ dz and dbias = sum of dz over rows, for all layers."""
+        for (x, dz, dropout), (dweight, dbias) in zip(layers, gradient_views, strict=True):
+            x = self._input(x, dropout, step)
+            if x.shape[1] == 1:  # an outer product, for which np.dot is four times as fast as np.matmul
+                for network in range(len(x)):
+                    np.dot(x[network].T, dz[network], out=dweight[network])
+            else:
+                np.matmul(x.swapaxes(1, 2), dz, out=dweight)
+            np.add.reduce(dz, axis=1, out=dbias)
+
+    def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
+        """The gradients of all layers and the optimizer's update with them, in one operation."""
+        self.dense_gradient(layers, state.gradient_views, step)
+        getattr(self, state.method)(state, step)
+
+    def adam(self, state: OptimizerState, step: Step) -> None:
+        """Adam (Kingma & Ba 2015) as PyTorch computes it, eps outside of the bias correction; AdamW with decoupled
+        decay.
+
+        w -= a * m / (sqrt(v) * b + eps), where a = lr / (1 - beta1^t) and b = 1 / sqrt(1 - beta2^t) come from the
+        step table.
+        """
+        gradient, m, v = self._decayed_gradient(state), state.m, state.v
+        before, root_factor = self._factors(state, step)
+        t = self._scratch("update", m.shape, m.dtype)
+        np.multiply(m, state.beta1, out=m)
+        np.multiply(gradient, state.one_minus_beta1, out=t)
+        np.add(m, t, out=m)
+        np.multiply(v, state.beta2, out=v)
+        np.multiply(gradient, gradient, out=t)
+        np.multiply(t, state.one_minus_beta2, out=t)
+        np.add(v, t, out=v)
+        np.sqrt(v, out=t)
+        np.multiply(t, root_factor, out=t)
+        np.add(t, state.eps, out=t)
+        np.divide(m, t, out=t)
+        self._apply(state, step, t, before)
+
+    def sgd(self, state: OptimizerState, step: Step) -> None:
+        """Stochastic gradient descent as PyTorch computes it: velocity = momentum * velocity + gradient, w -= lr *
+        velocity."""
+        direction = self._decayed_gradient(state)
+        before, _ = self._factors(state, step)
+        if state.momentum:
+            np.multiply(state.m, state.momentum, out=state.m)
+            direction = np.add(state.m, direction, out=state.m)
+        self._apply(state, step, direction, before)
+
+    # Operations of an epoch
+
+    def shuffle(self, split_rows: np.ndarray, seeds: np.ndarray, epoch: np.ndarray, out: np.ndarray) -> None:
+        """out[p, i] = split_rows[p, permutation of network p and this epoch (i)].
+
+        split_rows and out: int32 ``[P, n]``. seeds: uint32 ``[P]``. epoch: int32 ``[1]``. See
+        `counter_rng.permutation`.
+        """
+        order = counter_rng.permutation(seeds, int(epoch[0]), split_rows.shape[1])
+        for network, places in enumerate(order):
+            np.take(split_rows[network], places, out=out[network], mode="clip")
+
+    def follow_order(self, row_order: np.ndarray, epoch: np.ndarray, out: np.ndarray) -> None:
+        """out = row_order[epoch]: the rows of an order that was laid down beforehand, int32 ``[epochs, P, n]``."""
+        np.copyto(out, row_order[int(epoch[0])])
+
+    def batch_sums(
+        self,
+        row_loss: np.ndarray,
+        hits: np.ndarray,
+        batch_size: int,
+        epoch: np.ndarray,
+        loss_sums: np.ndarray,
+        hit_counts: np.ndarray,
+    ) -> None:
+        """Sums of row losses and hits, batch by batch, into this epoch's place in the history.
+
+        row_loss: ``[P, n]``. hits: uint8 ``[P, n]``. loss_sums: ``[epochs, P, S]`` and hit_counts: int32 ``[epochs,
+        P, S]``, where S = ceil(n / batch_size).
+        """
+        starts = np.arange(0, row_loss.shape[1], batch_size)
+        np.add.reduceat(row_loss, starts, axis=1, out=loss_sums[int(epoch[0])])
+        np.add.reduceat(hits, starts, axis=1, dtype=np.int32, out=hit_counts[int(epoch[0])])
+
+    def advance(self, epoch: np.ndarray) -> None:
+        """The next epoch begins."""
+        epoch += 1
+
+    # What the operations share
+
+    def _input(self, x: np.ndarray | Batch, dropout: Dropout | None, step: Step | None) -> np.ndarray:
+        if isinstance(x, Batch):
+            x = x.x
+        if dropout is None:
+            return x
+        return np.multiply(
+            x, self._dropout_factor(dropout, step, x.shape), out=self._scratch("dropped", x.shape, x.dtype)
+        )
+
+    def _dropout_factor(self, dropout: Dropout, step: Step, shape: tuple[int, ...]) -> np.ndarray:
+        """0 where an element is dropped, 1 / (1 - rate) where it stays."""
+        hashes = counter_rng.dropout_hash(dropout.seeds, step.number, dropout.layer, *shape[1:])
+        factor = self._scratch("factor", shape, self.dtype)
+        np.greater_equal(hashes, dropout.thresholds[:, None, None], out=factor, casting="unsafe")
+        return np.multiply(factor, dropout.scales[:, None, None], out=factor)
+
+    def _decayed_gradient(self, state: OptimizerState) -> np.ndarray:
+        """The gradient, with l2 * w added where there is L2 weight decay."""
+        if state.l2 is not None:
+            t = self._scratch("update", state.gradient.shape, state.gradient.dtype)
+            np.multiply(state.parameters, state.l2[:, None], out=t)
+            np.add(state.gradient, t, out=state.gradient)
+        return state.gradient
+
+    def _factors(self, state: OptimizerState, step: Step) -> tuple[np.ndarray, np.ndarray]:
+        """This step's factors before the direction and of sqrt(v), each ``[P, 1]``."""
+        table = state.step_table[:, step.number]
+        return table[:, 0:1] * state.lr_scale[:, None], table[:, 1:2]
+
+    def _apply(self, state: OptimizerState, step: Step, direction: np.ndarray, before: np.ndarray) -> None:
+        """w = (1 - decay) w - before * direction."""
+        if state.decoupled:
+            decay = state.step_table[:, step.number, 2:3] * state.lr_scale[:, None]
+            np.multiply(state.parameters, 1 - decay, out=state.parameters)
+        t = self._scratch("update", direction.shape, direction.dtype)
+        np.multiply(direction, before, out=t)
+        np.subtract(state.parameters, t, out=state.parameters)
+
+
+def _blas_threads_at_most(threads: int) -> Any:
+    controller = _threadpools()
+    if all(pool["num_threads"] <= threads for pool in controller.info()):
+        return nullcontext()
+    return controller.limit(limits=threads, user_api="blas")
+
+
+@cache
+def _threadpools() -> ThreadpoolController:
+    """BLAS's thread pools. Found once: the search reads the process's list of libraries."""
+    return ThreadpoolController().select(user_api="blas")

@@ -1,0 +1,100 @@
+"""Hyper-parameters of the optimizers, and the table of factors that a run's updates read.
+
+Everything that changes from step to step (Adam's bias corrections) is worked out here in float64 before the run
+and rounded once, so that a step on any backend multiplies by a number and computes no power.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from gpunet.ops.contract import OptimizerState
+from gpunet.parameters import ParameterLayout
+
+
+@dataclass(frozen=True)
+class Adam:
+    """PyTorch's Adam: learning_rate and weight_decay are one number or one a network; decoupled makes it AdamW."""
+
+    learning_rate: float | Sequence[float] = 0.001
+    weight_decay: float | Sequence[float] = 0.0
+    decoupled: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    method: ClassVar[str] = "adam"
+
+    def factors(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(1 / (1 - beta1^t), 1 / sqrt(1 - beta2^t)) for steps t = 1, 2, ..."""
+        return 1 / (1 - self.beta1**steps), 1 / np.sqrt(1 - self.beta2**steps)
+
+    def constants(self) -> dict[str, float]:
+        return {
+            "beta1": self.beta1,
+            "one_minus_beta1": 1 - self.beta1,
+            "beta2": self.beta2,
+            "one_minus_beta2": 1 - self.beta2,
+            "eps": self.eps,
+        }
+
+
+@dataclass(frozen=True)
+class SGD:
+    """PyTorch's SGD: learning_rate and weight_decay are one number or one a network; no dampening, no Nesterov."""
+
+    learning_rate: float | Sequence[float] = 0.1
+    weight_decay: float | Sequence[float] = 0.0
+    decoupled: bool = False
+    momentum: float = 0.0
+    method: ClassVar[str] = "sgd"
+
+    def factors(self, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones_like(steps), np.ones_like(steps)
+
+    def constants(self) -> dict[str, float]:
+        return {"momentum": self.momentum}
+
+
+Optimizer = Adam | SGD
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+
+
+def step_table(optimizer: Optimizer, networks: int, steps: int) -> np.ndarray:
+    """float64 ``[P, steps, 3]``: learning rate with its bias correction, the factor of sqrt(v), and the decoupled
+    decay."""
+    rate = np.broadcast_to(np.asarray(optimizer.learning_rate, np.float64), networks)[:, None]
+    decay = np.broadcast_to(np.asarray(optimizer.weight_decay, np.float64), networks)[:, None]
+    before, root_factor = optimizer.factors(np.arange(1, steps + 1, dtype=np.float64))
+    table = np.zeros((networks, steps, 3))
+    table[:, :, 0] = rate * before
+    table[:, :, 1] = root_factor
+    if optimizer.decoupled:
+        table[:, :, 2] = rate * decay
+    return table
+
+
+def optimizer_state(
+    ops: Any, optimizer: Optimizer, layout: ParameterLayout, parameters: Any, gradient: Any, steps: int
+) -> OptimizerState:
+    """Fresh moments and the table of a run of `steps` steps, where `ops` computes. parameters and gradient: ``[P,
+    length]``."""
+    networks = len(parameters)
+    decay = np.broadcast_to(np.asarray(optimizer.weight_decay, np.float64), networks)
+    has_m = optimizer.method == "adam" or optimizer.momentum != 0
+    return OptimizerState(
+        method=optimizer.method,
+        parameters=parameters,
+        gradient=gradient,
+        gradient_views=layout.views(gradient),
+        m=ops.zeros(parameters.shape) if has_m else None,
+        v=ops.zeros(parameters.shape) if optimizer.method == "adam" else None,
+        step_table=ops.asarray(step_table(optimizer, networks, steps)),
+        lr_scale=ops.asarray(np.ones(networks)),
+        l2=ops.asarray(decay) if decay.any() and not optimizer.decoupled else None,
+        decoupled=optimizer.decoupled and bool(decay.any()),
+        **optimizer.constants(),
+    )

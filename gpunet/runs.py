@@ -1,0 +1,181 @@
+"""One training run from its configuration: data, split, network, training, evaluation on the test set."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from gpunet.data import choose_classes, limit_images, load_data, stratified_split
+from gpunet.data.dataset import Dataset
+from gpunet.data.split import Split
+from gpunet.errors import InputError
+from gpunet.evaluation import Evaluation, evaluate
+from gpunet.experiments import Experiment, find_experiment
+from gpunet.history import EpochReport, History
+from gpunet.network import MLP
+from gpunet.ops import NumpyOps
+from gpunet.optimizers import OPTIMIZERS, Optimizer
+from gpunet.training import train
+
+BACKENDS = ("auto", "numpy")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run's outcome. `from_experiment` fills in what the reports say."""
+
+    task: str
+    exp: str
+    data: str
+    limit: int | None
+    classes: tuple[str, str] | None  # of a binary task: which becomes 0, which 1
+    backend: str
+    seed: int
+    hidden: tuple[int, ...]
+    activation: str
+    loss: str
+    optimizer: str
+    learning_rate: float
+    batch_size: int
+    epochs: int
+    dropout: float
+    weight_decay: float
+    init: str
+    shuffle: str
+
+    @classmethod
+    def from_experiment(cls, task: str = "multiclass", exp: str = "exp2", **overrides: Any) -> RunConfig:
+        """The configuration of an experiment, with fields overridden; None leaves a field as it is.
+
+        Raises `InputError` for an unknown task or experiment and for values out of range.
+        """
+        experiment = find_experiment(task, exp)
+        values: dict[str, Any] = {
+            "data": "auto",
+            "limit": None,
+            "classes": ("4", "9") if task == "binary" else None,
+            "backend": "auto",
+            "seed": 0,
+            "dropout": 0.0,
+            "weight_decay": 0.0,
+        }
+        names = {field.name for field in fields(cls)}
+        values |= {name: value for name, value in vars(experiment).items() if name in names}
+        values |= {name: value for name, value in overrides.items() if value is not None}
+        config = cls(exp=exp, **values)
+        config.check()
+        return config
+
+    @property
+    def experiment(self) -> Experiment:
+        return find_experiment(self.task, self.exp)
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Fields in which the run departs from its experiment: then the reported figures are no like-for-like
+        comparison."""
+        experiment = vars(self.experiment)
+        departures = [name for name, value in vars(self).items() if name in experiment and value != experiment[name]]
+        departures += [name for name in ("dropout", "weight_decay") if getattr(self, name)]
+        if self.limit is not None:
+            departures.append("limit")
+        return tuple(departures)
+
+    def make_optimizer(self) -> Optimizer:
+        return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate, weight_decay=self.weight_decay)
+
+    def check(self) -> None:
+        """Raise `InputError` for values out of range, before any data is touched."""
+        if self.backend not in BACKENDS:
+            raise InputError(f"backend {self.backend!r} is not known: use one of {', '.join(BACKENDS)}")
+        if self.classes is not None and self.task != "binary":
+            raise InputError("classes can be chosen for the binary task only: leave them out, or use --task binary")
+        for name in ("epochs", "batch_size", "limit"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise InputError(f"{name} must be a positive whole number, not {getattr(self, name)}")
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise InputError(f"learning_rate must be a positive number, not {self.learning_rate}")
+        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+            raise InputError(f"weight_decay must be zero or a positive number, not {self.weight_decay}")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"seed must be a whole number from 0 to {2**32 - 1}, not {self.seed}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"dropout must be at least 0 and below 1, not {self.dropout}")
+        if not all(size > 0 for size in self.hidden):
+            raise InputError(
+                f"hidden layer sizes must be positive whole numbers, not {', '.join(map(str, self.hidden))}"
+            )
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind. seconds: by phase ("data", "training", "evaluation"), wall-clock."""
+
+    config: RunConfig
+    dataset: Dataset
+    split: Split
+    network: MLP
+    history: History
+    test: Evaluation
+    seconds: dict[str, float]
+
+
+def prepare(config: RunConfig) -> tuple[Dataset, Split]:
+    """Load the data that a configuration names, choose its classes, and split it as the reports did."""
+    dataset = load_data(config.data)
+    if config.classes is not None:
+        dataset = choose_classes(dataset, config.classes)
+    if config.limit is not None:
+        dataset = limit_images(dataset, config.limit, seed=config.seed)
+    validation = 0.2 if config.task == "multiclass" else 0.0
+    return dataset, stratified_split(dataset.labels, seed=config.seed, validation=validation)
+
+
+def make_network(config: RunConfig, dataset: Dataset) -> MLP:
+    """The untrained network for a configuration."""
+    outputs = 1 if config.task == "binary" else len(dataset.class_names)
+    return MLP(
+        (dataset.images.shape[1], *config.hidden, outputs),
+        config.activation,
+        config.seed,
+        loss=config.loss,
+        dropout=config.dropout,
+        init=config.init,
+        ops=NumpyOps(),
+    )
+
+
+def run(
+    config: RunConfig,
+    *,
+    on_start: Callable[[Dataset, Split, MLP], None] | None = None,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> RunResult:
+    """Train and evaluate. Raises `InputError` for unusable input and `TrainingDiverged` when the loss is no number."""
+    began = time.perf_counter()
+    dataset, split = prepare(config)
+    network = make_network(config, dataset)
+    seconds = {"data": time.perf_counter() - began}
+    if on_start is not None:
+        on_start(dataset, split, network)
+    history = train(
+        network,
+        dataset.images,
+        dataset.labels,
+        split.train,
+        split.validation if len(split.validation) else None,
+        optimizer=config.make_optimizer(),
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        shuffle=config.shuffle,
+        evaluate_training=True,
+        on_epoch=on_epoch,
+    )
+    seconds["training"] = history.seconds
+    began = time.perf_counter()
+    test = evaluate(network, dataset.images[split.test], dataset.labels[split.test], dataset.class_names)
+    seconds["evaluation"] = time.perf_counter() - began
+    return RunResult(config, dataset, split, network, history, test, seconds)

@@ -1,0 +1,252 @@
+"""Training: a run is laid out as tables and a fixed list of calls up front, then replayed once an epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from gpunet.errors import InputError
+from gpunet.history import Curve, EpochReport, History
+from gpunet.network import MLP, PREDICTION_BATCH, Launch, Workspace
+from gpunet.ops import Batch, Step
+from gpunet.optimizers import Adam, Optimizer, optimizer_state
+
+SHUFFLES = ("each epoch", "once", "never")
+
+
+class TrainingDiverged(InputError):
+    """The loss became NaN or infinite."""
+
+
+def train(
+    network: MLP,
+    images: np.ndarray,
+    labels: np.ndarray,
+    train_rows: np.ndarray | None = None,
+    validation_rows: np.ndarray | None = None,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int = 64,
+    shuffle: str | np.ndarray = "each epoch",
+    evaluate_training: bool = False,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+) -> History:
+    """Train a network (all P of a population, side by side) by minibatch gradient descent. The network changes in
+    place.
+
+    images: uint8 ``[N, I]``, of which 255 counts as 1, or float, taken as they are. labels: integers ``[N]``, class
+    indices. train_rows: rows to train on, ``[n]`` or ``[P, n]`` (default: all). validation_rows: rows ``[m]`` or
+    ``[P, m]`` whose loss is taken after each epoch. optimizer: `Adam(...)` or `SGD(...)`. batch_size: one that
+    exceeds n means one batch; a last batch may be short, its gradient is the mean over its own rows. shuffle: "each
+    epoch", "once" (one random order for all epochs), "never", or an explicit order of rows, integers ``[epochs, n]``
+    or ``[epochs, P, n]``. Random orders follow from the networks' seeds. evaluate_training: take the loss of the
+    training rows after each epoch as well. on_epoch: called after each epoch; it costs a device backend a
+    synchronisation.
+
+    Ctrl-C ends the run cleanly after the operation at hand: what was learnt so far stays.
+    Raises `InputError` for unusable arguments and `TrainingDiverged` when a loss is no longer finite.
+    """
+    run = _Run(network, images, labels, train_rows, validation_rows, epochs, batch_size, shuffle, evaluate_training)
+    replay = network.ops.capture(
+        run.launches(optimizer or Adam()), network.largest_product(max(run.batch_size, run.largest_evaluation))
+    )
+    finished, interrupted = 0, False
+    began = time.perf_counter()
+    try:
+        for epoch in range(epochs):
+            replay()
+            run.check_finite(epoch)
+            finished = epoch + 1
+            if on_epoch is not None:
+                on_epoch(run.history(finished, time.perf_counter() - began).report(epoch)._replace(epochs=epochs))
+    except KeyboardInterrupt:
+        interrupted = True
+    return run.history(finished, time.perf_counter() - began, interrupted)
+
+
+@dataclass
+class _Measured:
+    """Rows whose losses are taken once an epoch, and where their sums go."""
+
+    rows: Any  # int32 [P, n]
+    batch_size: int
+    row_loss: Any  # [P, n]
+    hits: Any  # uint8 [P, n]
+    loss_sums: Any  # [epochs, P, S]
+    hit_counts: Any  # int32 [epochs, P, S]
+
+    @property
+    def slices(self) -> list[slice]:
+        n = self.rows.shape[1]
+        return [slice(start, min(start + self.batch_size, n)) for start in range(0, n, self.batch_size)]
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Rows in each batch, int64 ``[S]``."""
+        return np.array([part.stop - part.start for part in self.slices])
+
+
+class _Run:
+    """Everything a run needs, laid where the backend computes."""
+
+    def __init__(
+        self,
+        network: MLP,
+        images: np.ndarray,
+        labels: np.ndarray,
+        train_rows: np.ndarray | None,
+        validation_rows: np.ndarray | None,
+        epochs: int,
+        batch_size: int,
+        shuffle: str | np.ndarray,
+        evaluate_training: bool,
+    ) -> None:
+        _check_data(network, images, labels)
+        _check_counts(epochs=epochs, batch_size=batch_size)
+        self.network, self.ops, self.epochs = network, network.ops, epochs
+        self.images, self.scale = self.ops.images(images)
+        self.labels = self.ops.asarray(labels, np.int32)
+        self.epoch = self.ops.zeros(1, np.int32)
+        split = self._rows(np.arange(len(images)) if train_rows is None else train_rows, "train_rows")
+        self.split = self.ops.asarray(split, np.int32)
+        self.batch_size = min(batch_size, split.shape[1])
+        self.training = self._measured(split, self.batch_size)
+        self.row_launches = self._row_launches(shuffle)
+        self.after = self._measured(split, PREDICTION_BATCH) if evaluate_training else None
+        self.validation = None
+        if validation_rows is not None:
+            self.validation = self._measured(self._rows(validation_rows, "validation_rows"), PREDICTION_BATCH)
+        self.largest_evaluation = max(
+            (min(m.batch_size, m.rows.shape[1]) for m in (self.after, self.validation) if m), default=0
+        )
+
+    def launches(self, optimizer: Optimizer) -> list[Launch]:
+        """The calls of one epoch."""
+        ops, network = self.ops, self.network
+        steps = len(self.training.slices)
+        state = optimizer_state(
+            ops, optimizer, network.layout, network.parameters, network.gradient, self.epochs * steps
+        )
+        launches = list(self.row_launches)
+        works: dict[tuple[int, bool], Workspace] = {}
+        for index, part in enumerate(self.training.slices):
+            launches += network.training_launches(
+                *self._batch(self.training, part, works, gradients=True), state, Step(self.epoch, index, steps)
+            )
+        for measured in (self.after, self.validation):
+            for part in measured.slices if measured else ():
+                launches += network.evaluation_launches(*self._batch(measured, part, works, gradients=False))
+        for m in (self.training, self.after, self.validation):
+            if m:
+                launches.append(
+                    partial(ops.batch_sums, m.row_loss, m.hits, m.batch_size, self.epoch, m.loss_sums, m.hit_counts)
+                )
+        launches.append(partial(ops.advance, self.epoch))
+        return launches
+
+    def check_finite(self, epoch: int) -> None:
+        losses = self.ops.to_host(self.training.loss_sums[epoch])
+        if not np.isfinite(losses).all():
+            network, step = np.argwhere(~np.isfinite(losses))[0]
+            which = "" if self.network.single else f" of network {network}"
+            raise TrainingDiverged(
+                f"the loss{which} was no finite number any more in epoch {epoch + 1}, step {step + 1}: "
+                "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
+            )
+
+    def history(self, epochs: int, seconds: float, interrupted: bool = False) -> History:
+        loss, hits = self._sums(self.training, epochs)
+        counts = self.training.counts
+        return History(
+            train=_curve(loss, hits, counts),
+            train_after=_curve(*self._sums(self.after, epochs), self.after.counts) if self.after else None,
+            validation=_curve(*self._sums(self.validation, epochs), self.validation.counts)
+            if self.validation
+            else None,
+            step_loss=loss / counts,
+            step_accuracy=hits / counts,
+            epochs=epochs,
+            seconds=seconds,
+            interrupted=interrupted,
+        )
+
+    def _sums(self, measured: _Measured, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of losses and hits of the first epochs: float64 ``[P, epochs, S]``."""
+        loss, hits = self.ops.to_host(measured.loss_sums[:epochs]), self.ops.to_host(measured.hit_counts[:epochs])
+        return loss.astype(np.float64).swapaxes(0, 1), hits.astype(np.float64).swapaxes(0, 1)
+
+    def _rows(self, rows: np.ndarray, name: str) -> np.ndarray:
+        """Rows ``[n]`` or ``[P, n]`` as int32 ``[P, n]``, still on the host."""
+        networks, count = self.network.networks, len(self.images)
+        rows = np.asarray(rows)
+        if rows.dtype.kind not in "iu" or rows.shape[-1:] == (0,) or rows.shape[:-1] not in ((), (networks,)):
+            raise InputError(f"{name} must be whole numbers of the shape [n] or [{networks}, n] with n > 0")
+        if rows.min() < 0 or rows.max() >= count:
+            raise InputError(f"{name} must lie within the {count} images, from 0 to {count - 1}")
+        return np.broadcast_to(rows, (networks, rows.shape[-1])).astype(np.int32)
+
+    def _measured(self, rows: np.ndarray, batch_size: int) -> _Measured:
+        ops, (networks, n) = self.ops, rows.shape
+        sums = (self.epochs, networks, -(-n // batch_size))
+        return _Measured(
+            ops.asarray(rows, np.int32),
+            batch_size,
+            ops.zeros((networks, n)),
+            ops.zeros((networks, n), np.uint8),
+            ops.zeros(sums),
+            ops.zeros(sums, np.int32),
+        )
+
+    def _row_launches(self, shuffle: str | np.ndarray) -> list[Launch]:
+        """What fills the order of rows at the beginning of an epoch. A fixed order is filled in here."""
+        ops, rows = self.ops, self.training.rows
+        if not isinstance(shuffle, str):
+            order = np.asarray(shuffle)
+            networks, n = rows.shape
+            if order.shape not in ((self.epochs, n), (self.epochs, networks, n)):
+                raise InputError(
+                    f"an explicit order of rows must have the shape [{self.epochs}, {n}] or "
+                    f"[{self.epochs}, {networks}, {n}], not {list(order.shape)}"
+                )
+            order = np.stack([self._rows(each, "the order of rows") for each in order])
+            return [partial(ops.follow_order, ops.asarray(order, np.int32), self.epoch, rows)]
+        if shuffle not in SHUFFLES:
+            raise InputError(f"shuffle {shuffle!r} is not known: use one of {', '.join(SHUFFLES)}, or an array of rows")
+        permute = partial(ops.shuffle, self.split, ops.asarray(self.network.seeds, np.uint32), self.epoch, rows)
+        if shuffle == "each epoch":
+            return [permute]
+        if shuffle == "once":
+            permute()
+        return []
+
+    def _batch(
+        self, measured: _Measured, part: slice, works: dict[tuple[int, bool], Workspace], *, gradients: bool
+    ) -> tuple[Batch, Workspace, Any, Any]:
+        """The batch, and where its pass writes; passes of the same size share their work arrays."""
+        key = (part.stop - part.start, gradients)
+        if key not in works:
+            works[key] = Workspace(self.network, key[0], gradients=gradients)
+        work = works[key]
+        batch = Batch(self.images, self.labels, measured.rows[:, part], self.scale, work.x, work.y)
+        return batch, work, measured.row_loss[:, part], measured.hits[:, part]
+
+
+def _curve(loss: np.ndarray, hits: np.ndarray, counts: np.ndarray) -> Curve:
+    return Curve(loss.sum(axis=-1) / counts.sum(), hits.sum(axis=-1) / counts.sum())
+
+
+def _check_data(network: MLP, images: np.ndarray, labels: np.ndarray) -> None:
+    network._check_images(images)
+    network._check_labels(labels, len(images))
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if not isinstance(count, (int, np.integer)) or count <= 0:
+            raise InputError(f"{name} must be a positive whole number, not {count}")
