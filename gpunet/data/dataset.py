@@ -1,0 +1,42 @@
+"""What a data set is: images, labels, the names of the classes, and where it all came from."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+IMAGE_SIDE = 28
+PIXELS = IMAGE_SIDE * IMAGE_SIDE
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Labelled 28 x 28 grey images.
+
+    images: uint8 ``[N, 784]``, row-major, 0 is black. labels: int64 ``[N]``, indices into class_names.
+    source: what the user asked for ("signs", "synthetic", "mnist5k" or a path). note: licence and provenance,
+    and for drawn images that they are drawn; shown in the console and written into every artifact.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    note: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def rows(self, rows: np.ndarray, note: str | None = None) -> Dataset:
+        """The data set of these rows, in their order."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows], note=note or self.note)
+
+    def sha256(self) -> str:
+        """Hash of pixels, labels and class names: the same content gives the same hash, wherever it lay."""
+        digest = hashlib.sha256()
+        digest.update(repr((self.images.shape, self.class_names)).encode())
+        digest.update(np.ascontiguousarray(self.images).tobytes())
+        digest.update(np.ascontiguousarray(self.labels, dtype="<i8").tobytes())
+        return digest.hexdigest()
