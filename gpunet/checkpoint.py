@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from gpunet.atomic import write_whole
 from gpunet.errors import InputError
 from gpunet.network import MLP
 from gpunet.parameters import ParameterLayout
@@ -51,16 +51,7 @@ def save_model(path: str | os.PathLike, network: MLP, class_names: tuple[str, ..
     tensors = {
         name: np.ascontiguousarray(network.ops.to_host(array)[0]) for name, array in network.named_parameters.items()
     }
-    content = save(tensors, {"gpunet": json.dumps(metadata)})
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(Path(path), save(tensors, {"gpunet": json.dumps(metadata)}))
 
 
 def load_model(path: str | os.PathLike, ops: Any = None) -> SavedModel:
@@ -74,7 +65,7 @@ def load_model(path: str | os.PathLike, ops: Any = None) -> SavedModel:
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get("gpunet")
             tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a type that NumPy has not, as bfloat16
         raise InputError(
             f"{path} is no readable safetensors file ({_first_line(error)}): train or copy it again"
         ) from error
@@ -87,32 +78,39 @@ def _rebuild(path: Path, header: str, tensors: dict[str, np.ndarray], ops: Any) 
     def damaged(what: str) -> InputError:
         return InputError(f"{path} is damaged ({what}): train or copy it again")
 
-    # The tensors' shapes are checked before a network is made: a header alone must not make anyone allocate memory.
+    unreadable = "its gpunet header cannot be read"
     try:
         metadata = json.loads(header)
-        version, sizes = metadata["format_version"], tuple(metadata["sizes"])
-        class_names, activation, loss = tuple(metadata["class_names"]), metadata["activation"], metadata["loss"]
-        expected = {}
-        for index, layer in enumerate(ParameterLayout(sizes).layers, start=1):
-            expected[f"weight{index}"], expected[f"bias{index}"] = (layer.inputs, layer.outputs), (layer.outputs,)
-    except (KeyError, TypeError, ValueError) as error:
-        raise damaged("its gpunet header cannot be read") from error
-    if version != FORMAT_VERSION:
+        version = metadata["format_version"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise damaged(unreadable) from error
+    if version != FORMAT_VERSION:  # asked first: the rest of another format may be anything
         raise InputError(
             f"{path} has the format {version}, but this gpunet reads format {FORMAT_VERSION}: upgrade it or train again"
         )
-    if {name: tensor.shape for name, tensor in tensors.items()} != expected:
-        raise damaged(f"its tensors do not fit the sizes {list(sizes)}")
-    if len(class_names) != max(2, sizes[-1]):
+    # The tensors' shapes are checked before a network is made: a header alone must not make anyone allocate memory.
+    try:
+        sizes, class_names = tuple(metadata["sizes"]), tuple(metadata["class_names"])
+        activation, loss = metadata["activation"], metadata["loss"]
+        expected = {}
+        for index, layer in enumerate(ParameterLayout(sizes).layers, start=1):
+            expected[f"weight{index}"], expected[f"bias{index}"] = (layer.inputs, layer.outputs), (layer.outputs,)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise damaged(unreadable) from error
+    if not expected or {name: tensor.shape for name, tensor in tensors.items()} != expected:
+        raise damaged(f"its tensors do not fit the sizes {reprlib.repr(list(sizes))}")
+    if len(class_names) != max(2, sizes[-1]) or not all(isinstance(name, str) for name in class_names):
         raise damaged("its class names do not fit its outputs")
     try:
         network = MLP(sizes, activation, loss=loss, ops=ops)
     except (InputError, TypeError) as error:
         raise damaged("its gpunet header describes no network") from error
     for name, view in network.named_parameters.items():
-        if not np.isfinite(tensors[name]).all():
+        with np.errstate(over="ignore"):  # a float64 may be infinite in float32
+            values = tensors[name].astype(network.parameters.dtype)
+        if tensors[name].dtype.kind != "f" or not np.isfinite(values).all():
             raise damaged(f"{name} holds values that are no finite numbers")
-        view[0] = network.ops.asarray(tensors[name])
+        view[0] = network.ops.asarray(values)
     return SavedModel(network, class_names, metadata)
 
 

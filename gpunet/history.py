@@ -51,7 +51,14 @@ class History:
 
     def report(self, epoch: int) -> EpochReport:
         """The first network's figures of an epoch, counted from 0."""
-        values = []
-        for curve in (self.train, self.train_after, self.validation):
-            values += (None, None) if curve is None else (float(curve.loss[0, epoch]), float(curve.accuracy[0, epoch]))
-        return EpochReport(epoch + 1, self.epochs, *values)
+        return epoch_report(epoch, self.epochs, (self.train, self.train_after, self.validation), column=epoch)
+
+
+def epoch_report(
+    epoch: int, epochs: int, curves: tuple[Curve, Curve | None, Curve | None], *, column: int
+) -> EpochReport:
+    """The first network's figures of an epoch, counted from 0, which stand in this column of the curves."""
+    values: list[float | None] = []
+    for curve in curves:
+        values += (None, None) if curve is None else (float(curve.loss[0, column]), float(curve.accuracy[0, column]))
+    return EpochReport(epoch + 1, epochs, *values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +14,7 @@ from gpunet.errors import InputError
 from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, Step
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.numpy_losses import LOSSES
-from gpunet.parameters import INITIALIZERS, ParameterLayout, initial_parameters, named_views
+from gpunet.parameters import INITIALIZERS, ParameterLayout, aligned, initial_parameters, named_views
 
 Launch = Callable[[], None]
 
@@ -59,6 +60,7 @@ class MLP:
         self.dropout = dropout
         self.init = init
         self._check()
+        self.sizes = tuple(map(int, self.sizes))  # NumPy's integers would not go into a model file's JSON
         self.ops = ops or NumpyOps()
         self.layout = ParameterLayout(self.sizes)
         self.parameters = self.ops.asarray(initial_parameters(self.layout, init, self.seeds))
@@ -294,16 +296,27 @@ class Workspace:
 
     x, y: where the batch is gathered (see `Batch`). hidden: the activations ``[P, B, H]`` of each hidden layer. logits:
     ``[P, B, O]``. dz: the gradient in front of each layer's activation, in the order of the layers; without
-    gradients, none.
+    gradients, none. The hidden activations lie in one buffer and the gradients in another, so that one kernel can reach
+    those of all layers.
     """
 
     def __init__(self, network: MLP, rows: int, *, gradients: bool = True) -> None:
         ops, networks = network.ops, network.networks
-        outputs = network.sizes[1:]
+        *hidden, outputs = ((networks, rows, size) for size in network.sizes[1:])
         self.x, self.y = ops.gather_buffers(networks, rows, network.sizes[0])
-        self.hidden = [ops.zeros((networks, rows, size)) for size in outputs[:-1]]
-        self.logits = ops.zeros((networks, rows, outputs[-1]))
-        self.dz = [ops.zeros((networks, rows, size)) for size in outputs] if gradients else []
+        self.hidden = _carve(ops, hidden)
+        self.logits = ops.zeros(outputs)
+        self.dz = _carve(ops, [*hidden, outputs]) if gradients else []
+
+
+def _carve(ops: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
+    """Zero arrays of these shapes, one after another in one buffer, each on a multiple of 128 bytes (in float32)."""
+    ends = np.cumsum([aligned(math.prod(shape)) for shape in shapes], dtype=np.int64)
+    buffer = ops.zeros(int(ends[-1]) if shapes else 0)
+    starts = [0, *ends[:-1].tolist()] if shapes else []
+    return [
+        buffer[start : start + math.prod(shape)].reshape(shape) for start, shape in zip(starts, shapes, strict=True)
+    ]
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from gpunet.errors import InputError
 from gpunet.ops.contract import OptimizerState
 from gpunet.parameters import ParameterLayout
 
@@ -66,8 +67,8 @@ OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 def step_table(optimizer: Optimizer, networks: int, steps: int) -> np.ndarray:
     """float64 ``[P, steps, 3]``: learning rate with its bias correction, the factor of sqrt(v), and the decoupled
     decay."""
-    rate = np.broadcast_to(np.asarray(optimizer.learning_rate, np.float64), networks)[:, None]
-    decay = np.broadcast_to(np.asarray(optimizer.weight_decay, np.float64), networks)[:, None]
+    rate = _one_a_network("learning_rate", optimizer.learning_rate, networks)[:, None]
+    decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)[:, None]
     before, root_factor = optimizer.factors(np.arange(1, steps + 1, dtype=np.float64))
     table = np.zeros((networks, steps, 3))
     table[:, :, 0] = rate * before
@@ -81,9 +82,10 @@ def optimizer_state(
     ops: Any, optimizer: Optimizer, layout: ParameterLayout, parameters: Any, gradient: Any, steps: int
 ) -> OptimizerState:
     """Fresh moments and the table of a run of `steps` steps, where `ops` computes. parameters and gradient: ``[P,
-    length]``."""
+    length]``. Raises `InputError` for hyper-parameters out of range."""
     networks = len(parameters)
-    decay = np.broadcast_to(np.asarray(optimizer.weight_decay, np.float64), networks)
+    _check_constants(optimizer)
+    decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)
     has_m = optimizer.method == "adam" or optimizer.momentum != 0
     return OptimizerState(
         method=optimizer.method,
@@ -98,3 +100,25 @@ def optimizer_state(
         decoupled=optimizer.decoupled and bool(decay.any()),
         **optimizer.constants(),
     )
+
+
+def _one_a_network(name: str, values: Any, networks: int) -> np.ndarray:
+    """One number or one a network as float64 ``[P]``."""
+    try:
+        each = np.broadcast_to(np.asarray(values, np.float64), networks)
+    except (TypeError, ValueError):
+        each = np.array([np.nan])
+    if not np.all(np.isfinite(each) & (each >= 0)):
+        raise InputError(
+            f"{name} must be zero or a positive number, or {networks} of them (one a network), not {values}"
+        )
+    return each
+
+
+def _check_constants(optimizer: Optimizer) -> None:
+    for name in ("beta1", "beta2"):
+        if not 0 <= getattr(optimizer, name, 0) < 1:
+            raise InputError(f"{name} must be at least 0 and below 1, not {getattr(optimizer, name)}")
+    for name in ("eps", "momentum"):
+        if not 0 <= getattr(optimizer, name, 0) < np.inf:
+            raise InputError(f"{name} must be zero or a positive number, not {getattr(optimizer, name)}")

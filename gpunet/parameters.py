@@ -36,16 +36,16 @@ class ParameterLayout:
     def layers(self) -> tuple[LayerSlots, ...]:
         slots, offset = [], 0
         for inputs, outputs in zip(self.sizes, self.sizes[1:], strict=False):
-            bias = offset + _aligned(inputs * outputs)
+            bias = offset + aligned(inputs * outputs)
             slots.append(LayerSlots(offset, bias, inputs, outputs))
-            offset = bias + _aligned(outputs)
+            offset = bias + aligned(outputs)
         return tuple(slots)
 
     @property
     def length(self) -> int:
         """Elements a network takes, padding included."""
         last = self.layers[-1]
-        return last.bias + _aligned(last.outputs)
+        return last.bias + aligned(last.outputs)
 
     @property
     def count(self) -> int:
@@ -114,5 +114,6 @@ def _he(rng: np.random.Generator, weight: np.ndarray, bias: np.ndarray) -> None:
 INITIALIZERS = {"pytorch": _pytorch, "normal": _normal, "glorot": _glorot, "he": _he}
 
 
-def _aligned(elements: int) -> int:
+def aligned(elements: int) -> int:
+    """The next multiple of `ALIGNMENT`."""
     return math.ceil(elements / ALIGNMENT) * ALIGNMENT

@@ -17,10 +17,23 @@ from gpunet.experiments import Experiment, find_experiment
 from gpunet.history import EpochReport, History
 from gpunet.network import MLP
 from gpunet.ops import NumpyOps
+from gpunet.ops.numpy_activations import ACTIVATIONS
+from gpunet.ops.numpy_losses import LOSSES
 from gpunet.optimizers import OPTIMIZERS, Optimizer
-from gpunet.training import train
+from gpunet.parameters import INITIALIZERS
+from gpunet.training import SHUFFLES, train
 
 BACKENDS = ("auto", "numpy")
+REPORTED_CLASSES = ("4", "9")  # of the binary experiments
+
+_CHOICES = {
+    "backend": BACKENDS,
+    "activation": ACTIVATIONS,
+    "loss": LOSSES,
+    "optimizer": OPTIMIZERS,
+    "init": INITIALIZERS,
+    "shuffle": SHUFFLES,
+}
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class RunConfig:
         values: dict[str, Any] = {
             "data": "auto",
             "limit": None,
-            "classes": ("4", "9") if task == "binary" else None,
+            "classes": REPORTED_CLASSES if task == "binary" else None,
             "backend": "auto",
             "seed": 0,
             "dropout": 0.0,
@@ -82,6 +95,8 @@ class RunConfig:
         departures += [name for name in ("dropout", "weight_decay") if getattr(self, name)]
         if self.limit is not None:
             departures.append("limit")
+        if self.task == "binary" and self.classes != REPORTED_CLASSES:
+            departures.append("classes")
         return tuple(departures)
 
     def make_optimizer(self) -> Optimizer:
@@ -89,8 +104,9 @@ class RunConfig:
 
     def check(self) -> None:
         """Raise `InputError` for values out of range, before any data is touched."""
-        if self.backend not in BACKENDS:
-            raise InputError(f"backend {self.backend!r} is not known: use one of {', '.join(BACKENDS)}")
+        for name, known in _CHOICES.items():
+            if getattr(self, name) not in known:
+                raise InputError(f"{name} {getattr(self, name)!r} is not known: use one of {', '.join(known)}")
         if self.classes is not None and self.task != "binary":
             raise InputError("classes can be chosen for the binary task only: leave them out, or use --task binary")
         for name in ("epochs", "batch_size", "limit"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.errors import InputError
-from gpunet.history import Curve, EpochReport, History
+from gpunet.history import Curve, EpochReport, History, epoch_report
 from gpunet.network import MLP, PREDICTION_BATCH, Launch, Workspace
 from gpunet.ops import Batch, Step
 from gpunet.optimizers import Adam, Optimizer, optimizer_state
@@ -64,7 +64,7 @@ def train(
             run.check_finite(epoch)
             finished = epoch + 1
             if on_epoch is not None:
-                on_epoch(run.history(finished, time.perf_counter() - began).report(epoch)._replace(epochs=epochs))
+                on_epoch(run.report(epoch))
     except KeyboardInterrupt:
         interrupted = True
     return run.history(finished, time.perf_counter() - began, interrupted)
@@ -160,32 +160,35 @@ class _Run:
                 "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
             )
 
-    def history(self, epochs: int, seconds: float, interrupted: bool = False) -> History:
-        loss, hits = self._sums(self.training, epochs)
-        counts = self.training.counts
-        return History(
-            train=_curve(loss, hits, counts),
-            train_after=_curve(*self._sums(self.after, epochs), self.after.counts) if self.after else None,
-            validation=_curve(*self._sums(self.validation, epochs), self.validation.counts)
-            if self.validation
-            else None,
-            step_loss=loss / counts,
-            step_accuracy=hits / counts,
-            epochs=epochs,
-            seconds=seconds,
-            interrupted=interrupted,
-        )
+    def report(self, epoch: int) -> EpochReport:
+        """The figures of the epoch that has just ended, counted from 0."""
+        return epoch_report(epoch, self.epochs, self._curves(slice(epoch, epoch + 1)), column=0)
 
-    def _sums(self, measured: _Measured, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-        """Sums of losses and hits of the first epochs: float64 ``[P, epochs, S]``."""
-        loss, hits = self.ops.to_host(measured.loss_sums[:epochs]), self.ops.to_host(measured.hit_counts[:epochs])
+    def history(self, epochs: int, seconds: float, interrupted: bool) -> History:
+        """The course of the first epochs."""
+        finished = slice(epochs)
+        train, train_after, validation = self._curves(finished)
+        loss, hits = self._sums(self.training, finished)
+        counts = self.training.counts
+        return History(train, train_after, validation, loss / counts, hits / counts, epochs, seconds, interrupted)
+
+    def _curves(self, epochs: slice) -> tuple[Curve, Curve | None, Curve | None]:
+        train, after, validation = (
+            None if measured is None else _curve(*self._sums(measured, epochs), measured.counts)
+            for measured in (self.training, self.after, self.validation)
+        )
+        return train, after, validation
+
+    def _sums(self, measured: _Measured, epochs: slice) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of losses and hits of these epochs: float64 ``[P, epochs, S]``."""
+        loss, hits = self.ops.to_host(measured.loss_sums[epochs]), self.ops.to_host(measured.hit_counts[epochs])
         return loss.astype(np.float64).swapaxes(0, 1), hits.astype(np.float64).swapaxes(0, 1)
 
     def _rows(self, rows: np.ndarray, name: str) -> np.ndarray:
         """Rows ``[n]`` or ``[P, n]`` as int32 ``[P, n]``, still on the host."""
         networks, count = self.network.networks, len(self.images)
         rows = np.asarray(rows)
-        if rows.dtype.kind not in "iu" or rows.shape[-1:] == (0,) or rows.shape[:-1] not in ((), (networks,)):
+        if rows.dtype.kind not in "iu" or rows.size == 0 or rows.ndim == 0 or rows.shape[:-1] not in ((), (networks,)):
             raise InputError(f"{name} must be whole numbers of the shape [n] or [{networks}, n] with n > 0")
         if rows.min() < 0 or rows.max() >= count:
             raise InputError(f"{name} must lie within the {count} images, from 0 to {count - 1}")

@@ -1,0 +1,127 @@
+"""Small runs to report on: blobs that a network learns in milliseconds, and what happens to people's runs besides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gpunet.ops import NumpyOps
+from gpunet.runs import RunConfig, RunResult, run
+
+
+def write_blobs(path, class_names, per_class=30, noise=140, seed=0):
+    """An .npz of images that are their class's random pattern under noise."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(class_names)), per_class)
+    images = rng.uniform(60, 195, (len(class_names), 784))[labels] + rng.normal(0, noise, (len(labels), 784))
+    np.savez(path, dataset=np.clip(images, 0, 255).astype(np.uint8), labels=np.array(class_names)[labels])
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def digits_file(tmp_path_factory):
+    return write_blobs(tmp_path_factory.mktemp("blobs") / "blobs.npz", list("0123456789"))
+
+
+@pytest.fixture(scope="session")
+def multiclass(digits_file) -> RunResult:
+    result = run(RunConfig.from_experiment("multiclass", "exp1", data=digits_file, epochs=3))
+    assert 0.3 < result.test.accuracy < 0.97  # some right, some wrong: else there is little to report
+    return result
+
+
+@pytest.fixture(scope="session")
+def binary(digits_file) -> RunResult:
+    """Without validation, one image a step."""
+    return run(RunConfig.from_experiment("binary", "numpy", data=digits_file, epochs=2))
+
+
+@pytest.fixture(scope="session")
+def squared_error(digits_file) -> RunResult:
+    """Without probabilities."""
+    result = run(
+        RunConfig.from_experiment("binary", "numpy", data=digits_file, epochs=1, loss="squared_error", init="pytorch")
+    )
+    assert result.test.confidence is None
+    return result
+
+
+@pytest.fixture(scope="session")
+def interrupted(digits_file) -> RunResult:
+    """Ctrl-C in the second step of the first epoch."""
+    steps = iter(range(1, 1000))
+    update = NumpyOps.dense_update
+
+    def dense_update(*arguments):
+        if next(steps) == 2:
+            raise KeyboardInterrupt
+        update(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NumpyOps, "dense_update", dense_update)
+        result = run(RunConfig.from_experiment("multiclass", "exp1", data=digits_file))
+    assert result.history.interrupted and result.history.epochs == 0
+    return result
+
+
+@pytest.fixture(scope="session")
+def many_classes(tmp_path_factory) -> RunResult:
+    """A hundred classes, most of them never predicted."""
+    path = write_blobs(tmp_path_factory.mktemp("many") / "many.npz", [f"c{i}" for i in range(100)], per_class=10)
+    result = run(RunConfig.from_experiment("multiclass", "base", data=path, epochs=1))
+    assert (result.test.confusion_matrix.sum(axis=0) == 0).any()
+    return result
+
+
+@pytest.fixture(scope="session")
+def awkward_names(tmp_path_factory) -> RunResult:
+    """Names that are HTML, rich markup, formulas, control codes, another script, and long."""
+    names = ["<script>alert(1)</script>", "[bold]x[/bold]", "$x^2$ & $y$", "\x1b[31mred", "手話", "n" * 90]
+    path = write_blobs(tmp_path_factory.mktemp("awkward") / "a&b <c>.npz", names)
+    return run(RunConfig.from_experiment("multiclass", "base", data=path, epochs=1))
+
+
+@pytest.fixture(scope="session")
+def perfect(multiclass) -> RunResult:
+    """Nothing misread."""
+    labels = multiclass.dataset.labels[multiclass.split.test]
+    test = replace(
+        multiclass.test, predictions=labels, accuracy=1.0, confusion_matrix=np.diag(np.bincount(labels, minlength=10))
+    )
+    return replace(multiclass, test=test)
+
+
+@pytest.fixture(scope="session")
+def drawn(multiclass) -> RunResult:
+    """As if on the drawn hands."""
+    return replace(multiclass, dataset=replace(multiclass.dataset, source="synthetic", note="Drawn, not photographed."))
+
+
+@pytest.fixture(scope="session")
+def like_the_report(multiclass) -> RunResult:
+    """As if an unchanged experiment on the reports' own images."""
+    return replace(
+        multiclass,
+        config=replace(multiclass.config, epochs=10),
+        dataset=replace(multiclass.dataset, source="signs", note="the course reports' own file"),
+    )
+
+
+RESULTS = (
+    "multiclass",
+    "binary",
+    "squared_error",
+    "interrupted",
+    "many_classes",
+    "awkward_names",
+    "perfect",
+    "drawn",
+    "like_the_report",
+)
+
+
+@pytest.fixture(params=RESULTS)
+def any_result(request) -> RunResult:
+    return request.getfixturevalue(request.param)
