@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpunet.errors import InputError
+
 IMAGE_SIDE = 28
 PIXELS = IMAGE_SIDE * IMAGE_SIDE
+RESERVED_NAMES = {"accuracy", "macro avg", "weighted avg"}  # scikit-learn's report has rows of these names
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Dataset:
     images: uint8 ``[N, 784]``, row-major, 0 is black. labels: int64 ``[N]``, indices into class_names.
     source: what the user asked for ("signs", "synthetic", "mnist5k" or a path). note: licence and provenance,
     and for drawn images that they are drawn; shown in the console and written into every artifact.
+    Raises `InputError` for class names that scikit-learn's classification report uses itself.
     """
 
     images: np.ndarray
@@ -25,6 +29,11 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str
     note: str
+
+    def __post_init__(self) -> None:
+        taken = sorted(set(self.class_names) & RESERVED_NAMES)
+        if taken:
+            raise InputError(f"{self.source}: a class cannot be called {taken[0]!r}, which reports use: rename it")
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -75,7 +75,8 @@ def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scrat
         np.maximum(t, e, out=t)
         np.add(e, 1, out=e)
         np.divide(t, e, out=t)
-        np.multiply(sign, 1 / rows[1], out=sign)
+        if rows[1] > 1:
+            np.multiply(sign, 1 / rows[1], out=sign)
         np.multiply(t, sign, out=dlogits[..., 0])
 
 

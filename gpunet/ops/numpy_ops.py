@@ -186,12 +186,13 @@ class NumpyOps:
         """dweight = x^T @ dz and dbias = sum of dz over rows, for all layers."""
         for (x, dz, dropout), (dweight, dbias) in zip(layers, gradient_views, strict=True):
             x = self._input(x, dropout, step)
-            if x.shape[1] == 1:  # an outer product, for which np.dot is four times as fast as np.matmul
+            if x.shape[1] == 1:  # one row: an outer product, for which np.dot is four times as fast as np.matmul
                 for network in range(len(x)):
                     np.dot(x[network].T, dz[network], out=dweight[network])
+                np.copyto(dbias, dz[:, 0])
             else:
                 np.matmul(x.swapaxes(1, 2), dz, out=dweight)
-            np.add.reduce(dz, axis=1, out=dbias)
+                np.add.reduce(dz, axis=1, out=dbias)
 
     def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
         """The gradients of all layers and the optimizer's update with them, in one operation."""
