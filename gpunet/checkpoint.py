@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ def save_model(path: str | os.PathLike, network: MLP, class_names: tuple[str, ..
 
     about: further facts for the header (data source, experiment, ...), as JSON values.
     """
+    if not network.single:
+        raise ValueError("a model file holds one network: pick one of the population")
     from safetensors.numpy import save
 
     metadata = {
@@ -65,7 +68,8 @@ def load_model(path: str | os.PathLike, ops: Any = None) -> SavedModel:
         with safe_open(path, framework="numpy") as file:
             header = (file.metadata() or {}).get("gpunet")
             tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}
-    except (SafetensorError, OSError, TypeError, ValueError) as error:  # TypeError: a type that NumPy has not, as bfloat16
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
+        # The last two by tensors of a type that NumPy lacks, such as bfloat16.
         raise InputError(
             f"{path} is no readable safetensors file ({_first_line(error)}): train or copy it again"
         ) from error

@@ -53,14 +53,15 @@ class MLP:
         ops: Any = None,
     ) -> None:
         self.sizes = tuple(sizes)
-        self.single = isinstance(seed, (int, np.integer))
-        self.seeds = (int(seed),) if self.single else tuple(int(s) for s in seed)
+        self.single = np.ndim(seed) == 0
+        self.seeds = (seed,) if self.single else tuple(seed)
         self.activation = activation
         self.loss = loss or ("binary_cross_entropy" if self.sizes[-1:] == (1,) else "softmax_cross_entropy")
         self.dropout = dropout
         self.init = init
         self._check()
-        self.sizes = tuple(map(int, self.sizes))  # NumPy's integers would not go into a model file's JSON
+        # NumPy's integers would not go into a model file's JSON.
+        self.sizes, self.seeds = tuple(map(int, self.sizes)), tuple(map(int, self.seeds))
         self.ops = ops or NumpyOps()
         self.layout = ParameterLayout(self.sizes)
         self.parameters = self.ops.asarray(initial_parameters(self.layout, init, self.seeds))
@@ -274,7 +275,8 @@ class MLP:
         ):
             needed = "one output" if self.loss == "binary_cross_entropy" else "two outputs or more"
             raise InputError(f"the loss {self.loss} needs {needed}, but the last layer size is {outputs}")
-        if not self.seeds or not all(0 <= seed < 2**32 for seed in self.seeds):
+        whole = all(isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32 for seed in self.seeds)
+        if not self.seeds or not whole:
             raise InputError(f"a seed must be a whole number from 0 to 4294967295, not {self.seeds}")
         rates = np.asarray(self.dropout, np.float64)
         if rates.shape not in ((), (len(self.seeds),)) or not np.all((rates >= 0) & (rates < 1)):
@@ -283,6 +285,8 @@ class MLP:
     def _check_images(self, images: np.ndarray) -> None:
         if images.ndim != 2 or images.shape[1] != self.sizes[0] or images.shape[0] == 0:
             raise InputError(f"images must have the shape [n, {self.sizes[0]}], not {list(images.shape)}")
+        if images.dtype != np.uint8 and images.dtype.kind != "f":
+            raise InputError(f"images must be uint8 (0 to 255) or floating-point, not {images.dtype}: convert them")
 
     def _check_labels(self, labels: np.ndarray, count: int) -> None:
         classes = max(2, self.sizes[-1])

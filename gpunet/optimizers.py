@@ -108,7 +108,7 @@ def _one_a_network(name: str, values: Any, networks: int) -> np.ndarray:
         each = np.broadcast_to(np.asarray(values, np.float64), networks)
     except (TypeError, ValueError):
         each = np.array([np.nan])
-    if not np.all(np.isfinite(each) & (each >= 0)):
+    if not np.all((each >= 0) & (each <= np.finfo(np.float32).max)):
         raise InputError(
             f"{name} must be zero or a positive number, or {networks} of them (one a network), not {values}"
         )

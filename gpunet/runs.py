@@ -16,15 +16,12 @@ from gpunet.evaluation import Evaluation, evaluate
 from gpunet.experiments import Experiment, find_experiment
 from gpunet.history import EpochReport, History
 from gpunet.network import MLP
-from gpunet.ops import NumpyOps
+from gpunet.ops.backend import BACKENDS, make_backend
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.numpy_losses import LOSSES
 from gpunet.optimizers import OPTIMIZERS, Optimizer
 from gpunet.parameters import INITIALIZERS
 from gpunet.training import SHUFFLES, train
-
-BACKENDS = ("auto", "numpy")
-REPORTED_CLASSES = ("4", "9")  # of the binary experiments
 
 _CHOICES = {
     "backend": BACKENDS,
@@ -46,6 +43,7 @@ class RunConfig:
     limit: int | None
     classes: tuple[str, str] | None  # of a binary task: which becomes 0, which 1
     backend: str
+    device: int  # of the backend cuda
     seed: int
     hidden: tuple[int, ...]
     activation: str
@@ -69,8 +67,9 @@ class RunConfig:
         values: dict[str, Any] = {
             "data": "auto",
             "limit": None,
-            "classes": REPORTED_CLASSES if task == "binary" else None,
+            "classes": ("4", "9") if task == "binary" else None,
             "backend": "auto",
+            "device": 0,
             "seed": 0,
             "dropout": 0.0,
             "weight_decay": 0.0,
@@ -95,8 +94,6 @@ class RunConfig:
         departures += [name for name in ("dropout", "weight_decay") if getattr(self, name)]
         if self.limit is not None:
             departures.append("limit")
-        if self.task == "binary" and self.classes != REPORTED_CLASSES:
-            departures.append("classes")
         return tuple(departures)
 
     def make_optimizer(self) -> Optimizer:
@@ -128,9 +125,11 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run leaves behind. seconds: by phase ("data", "training", "evaluation"), wall-clock."""
+    """What a run leaves behind. backend: what it ran on, and why on that. seconds: by phase ("data", "training",
+    "evaluation"), wall-clock."""
 
     config: RunConfig
+    backend: str
     dataset: Dataset
     split: Split
     network: MLP
@@ -150,8 +149,8 @@ def prepare(config: RunConfig) -> tuple[Dataset, Split]:
     return dataset, stratified_split(dataset.labels, seed=config.seed, validation=validation)
 
 
-def make_network(config: RunConfig, dataset: Dataset) -> MLP:
-    """The untrained network for a configuration."""
+def make_network(config: RunConfig, dataset: Dataset, ops: Any = None) -> MLP:
+    """The untrained network for a configuration, its parameters where `ops` computes (default: NumPy)."""
     outputs = 1 if config.task == "binary" else len(dataset.class_names)
     return MLP(
         (dataset.images.shape[1], *config.hidden, outputs),
@@ -160,23 +159,27 @@ def make_network(config: RunConfig, dataset: Dataset) -> MLP:
         loss=config.loss,
         dropout=config.dropout,
         init=config.init,
-        ops=NumpyOps(),
+        ops=ops,
     )
 
 
 def run(
     config: RunConfig,
     *,
-    on_start: Callable[[Dataset, Split, MLP], None] | None = None,
+    on_start: Callable[[Dataset, Split, MLP, str], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> RunResult:
-    """Train and evaluate. Raises `InputError` for unusable input and `TrainingDiverged` when the loss is no number."""
+    """Train and evaluate. Raises `InputError` for unusable input and `TrainingDiverged` when the loss is no number.
+
+    on_start: called when the data is loaded, with it, its split, the untrained network and what it runs on.
+    """
+    backend = make_backend(config.backend, config.device)  # before a long download
     began = time.perf_counter()
     dataset, split = prepare(config)
-    network = make_network(config, dataset)
+    network = make_network(config, dataset, backend.ops)
     seconds = {"data": time.perf_counter() - began}
     if on_start is not None:
-        on_start(dataset, split, network)
+        on_start(dataset, split, network, backend.note)
     history = train(
         network,
         dataset.images,
@@ -194,4 +197,4 @@ def run(
     began = time.perf_counter()
     test = evaluate(network, dataset.images[split.test], dataset.labels[split.test], dataset.class_names)
     seconds["evaluation"] = time.perf_counter() - began
-    return RunResult(config, dataset, split, network, history, test, seconds)
+    return RunResult(config, backend.note, dataset, split, network, history, test, seconds)

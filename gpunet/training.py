@@ -16,6 +16,7 @@ from gpunet.network import MLP, PREDICTION_BATCH, Launch, Workspace
 from gpunet.ops import Batch, Step
 from gpunet.optimizers import Adam, Optimizer, optimizer_state
 
+DIVERGED_ADVICE = "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
 SHUFFLES = ("each epoch", "once", "never")
 
 
@@ -67,6 +68,7 @@ def train(
                 on_epoch(run.report(epoch))
     except KeyboardInterrupt:
         interrupted = True
+    run.check_parameters()
     return run.history(finished, time.perf_counter() - began, interrupted)
 
 
@@ -157,8 +159,13 @@ class _Run:
             which = "" if self.network.single else f" of network {network}"
             raise TrainingDiverged(
                 f"the loss{which} was no finite number any more in epoch {epoch + 1}, step {step + 1}: "
-                "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
+                f"{DIVERGED_ADVICE}"
             )
+
+    def check_parameters(self) -> None:
+        """The last update of all is seen by no loss."""
+        if not np.isfinite(self.ops.to_host(self.network.parameters)).all():
+            raise TrainingDiverged(f"the last step left weights that are no finite numbers: {DIVERGED_ADVICE}")
 
     def report(self, epoch: int) -> EpochReport:
         """The figures of the epoch that has just ended, counted from 0."""

@@ -29,6 +29,7 @@ CHANGEABLE = (
     "limit",
     "classes",
     "backend",
+    "device",
     "epochs",
     "batch_size",
     "learning_rate",
@@ -59,7 +60,12 @@ def make_parser(prog: str) -> Parser:
     what.add_argument(
         "--classes", nargs=2, metavar=("A", "B"), help="the two classes of a binary task (default: 4 9); A becomes 0"
     )
-    what.add_argument("--backend", help="auto (default) or numpy")
+    what.add_argument(
+        "--backend",
+        help="numpy (the CPU), cuda (a GPU), sim (the CUDA kernels in a simulator, slowly), or auto (default): cuda "
+        "where a device answers, else numpy",
+    )
+    what.add_argument("--device", type=whole_number, metavar="N", help="which GPU, counted from 0 (default: 0)")
     what.add_argument("--seed", type=whole_number, metavar="N", help="of weights, split and shuffling (default: 0)")
 
     how = parser.add_argument_group("how to train it (default: as in the experiment)")
@@ -128,16 +134,16 @@ def _train(config: RunConfig, console: Console) -> RunResult:
         loading = stack.enter_context(console.status(Text(f"Loading the data set {clean(config.data)} ...")))
         show = None
 
-        def on_start(dataset: Dataset, split: Split, network: MLP) -> None:
+        def on_start(dataset: Dataset, split: Split, network: MLP, backend: str) -> None:
             nonlocal show
             loading.stop()
-            _announce(config, dataset, split, network, console)
+            _announce(config, dataset, split, network, backend, console)
             show = stack.enter_context(progress(config.epochs, console))
 
         return run_experiment(config, on_start=on_start, on_epoch=lambda report: show(report))
 
 
-def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, console: Console) -> None:
+def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, backend: str, console: Console) -> None:
     """Say what is about to be trained, and on what: loudly if on drawn images."""
     from gpunet.reporting.facts import clean, is_drawn
 
@@ -145,6 +151,7 @@ def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, c
     parameters = sum(array[0].size for array in network.named_parameters.values())
     optimizer = f"{config.optimizer} {config.learning_rate:g}, batch {config.batch_size}"
     _say(console, f"{config.task} {config.exp}: {layers}, {parameters:,} parameters; {optimizer}")
+    _say(console, f"on {backend}")
     names = dataset.class_names
     classes = f"{clean(names[0])} and {clean(names[1])}" if len(names) == 2 else f"{len(names)} classes"
     _say(console, f"data: {clean(dataset.source)}, {len(dataset):,} images of {classes}")

@@ -49,7 +49,7 @@ def _load_auto() -> Dataset:
     except SignsUnavailable as unavailable:
         drawn = _load_synthetic()
         return replace(
-            drawn, note=f"DRAWN images instead of the reports' own file, because {unavailable.reason}; {drawn.note}"
+            drawn, note=f"DRAWN images instead of the reports' own file, because {unavailable.reason}. {drawn.note}"
         )
 
 

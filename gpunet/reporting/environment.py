@@ -27,7 +27,9 @@ def versions() -> dict[str, str | None]:
 
 
 def device(ops: Any) -> dict[str, Any]:
-    """What computed: the backend, the processor, and the threads that BLAS may use at most."""
+    """What computed: the backend, and its device or the processor with the threads that BLAS may use at most."""
+    if ops.name != "numpy":
+        return {"backend": ops.name, "device": ops.device_name}
     blas = _blas()
     return {
         "backend": ops.name,

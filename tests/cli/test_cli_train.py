@@ -44,8 +44,9 @@ def test_train_shows_and_keeps_a_run(gpunet, digits, own_folder):
     assert outcome.status == 0 and outcome.err == ""
     lines = outcome.out.splitlines()
     assert lines[0] == "multiclass exp2: 784-64-10 relu, 50,890 parameters; adam 0.003, batch 128"
-    assert lines[1] == f"data: {digits}, 200 images of 10 classes"
-    assert lines[2].split() == "128 to train, 32 to validate, 40 to test".split()
+    assert lines[1].startswith("on ")
+    assert lines[2] == f"data: {digits}, 200 images of 10 classes"
+    assert lines[3].split() == "128 to train, 32 to validate, 40 to test".split()
     assert sum(line.startswith("epoch ") for line in lines) == 2
     (folder,) = (own_folder / "runs").iterdir()
     assert folder.name.startswith("multiclass-exp2-")

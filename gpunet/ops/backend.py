@@ -1,0 +1,114 @@
+"""From the name of a backend to its operations, or to the reason why it cannot be had."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from gpunet.errors import InputError
+from gpunet.ops.numpy_ops import NumpyOps
+
+BACKENDS = ("auto", "numpy", "cuda", "sim")
+LOWEST_CAPABILITY = (7, 5)  # Turing, a T4's
+SIMULATOR_VARIABLE = "NUMBA_ENABLE_CUDASIM"
+
+
+class Backend(NamedTuple):
+    """Operations, and one line that says what they run on and, where that was not what was hoped for, why."""
+
+    ops: Any
+    note: str
+
+
+def make_backend(name: str = "auto", device: int = 0) -> Backend:
+    """The backend of that name: "cuda" (on the device of that number), "numpy", "sim" (the kernels in Numba's
+    simulator), or "auto": CUDA when a device answers, else NumPy.
+
+    Raises `InputError` for an unknown name, and for "cuda" and "sim" where these cannot be had.
+    """
+    if name not in BACKENDS:
+        raise InputError(f"backend {name!r} is not known: use one of {', '.join(BACKENDS)}")
+    if name == "numpy":
+        return Backend(NumpyOps(), "NumPy on the CPU")
+    if name == "sim":
+        return _simulator()
+    reason = why_no_cuda(device)
+    if reason is None:
+        return _cuda(device)
+    if name == "cuda":
+        raise InputError(
+            f"backend cuda cannot be used because {reason}; use --backend numpy, or sim to watch the kernels"
+        )
+    return Backend(NumpyOps(), f"NumPy on the CPU, because {reason}")
+
+
+def why_no_cuda(device: int = 0) -> str | None:
+    """Why kernels cannot run on that device, in words, or None if they can. Starts nothing on the device."""
+    if os.environ.get(SIMULATOR_VARIABLE, "0") == "1":
+        return f"{SIMULATOR_VARIABLE}=1 asks Numba for its simulator"
+    if find_spec("cupy") is None:
+        return 'CuPy is not installed (pip install "gpunet[cuda12]" or "gpunet[cuda13]")'
+    if find_spec("numba_cuda") is None:
+        return 'numba-cuda is not installed (pip install "gpunet[cuda12]" or "gpunet[cuda13]")'
+    try:
+        import cupy
+
+        runtime = cupy.cuda.runtime
+        count = runtime.getDeviceCount()
+    except ImportError as error:
+        return f"CuPy cannot be loaded ({_first_line(error)})"
+    except Exception as error:  # noqa: BLE001 (CuPy's own error class cannot be named where CuPy may be missing)
+        return _driver_reason(error)
+    if count == 0:
+        return "the driver reports no device"
+    if not 0 <= device < count:
+        return f"there is no device {device}: the driver reports {count}, counted from 0"
+    properties = runtime.getDeviceProperties(device)
+    capability = properties["major"], properties["minor"]
+    if capability < LOWEST_CAPABILITY:
+        name = properties["name"].decode()
+        return f"{name} has compute capability {capability[0]}.{capability[1]}, and the kernels need 7.5 or later"
+    return None
+
+
+def _driver_reason(error: Exception) -> str:
+    """CUDA's own name for what is wrong stands in CuPy's message."""
+    message = _first_line(error)
+    if "InsufficientDriver" in message:
+        return "there is no NVIDIA driver, or it is too old for the installed CuPy"
+    if "NoDevice" in message:
+        return "the driver reports no device"
+    return f"CUDA does not start ({message})"
+
+
+def _cuda(device: int) -> Backend:
+    from gpunet.ops.cuda_ops import CudaOps
+
+    try:
+        ops = CudaOps(device)
+    except Exception as error:
+        raise InputError(
+            f"device {device} answers, but Numba cannot use it ({_first_line(error)}): driver, CuPy and numba-cuda "
+            "must be for the same major CUDA version"
+        ) from error
+    return Backend(ops, f"CUDA on {ops.device_name}")
+
+
+def _simulator() -> Backend:
+    if find_spec("numba_cuda") is None:
+        raise InputError("backend sim needs numba-cuda, which is not installed: pip install numba-cuda")
+    asked_for = os.environ.get(SIMULATOR_VARIABLE, "0") == "1"
+    if "numba" in sys.modules and not asked_for:
+        raise InputError(f"backend sim must be chosen before Numba is imported: set {SIMULATOR_VARIABLE}=1")
+    os.environ[SIMULATOR_VARIABLE] = "1"
+    from gpunet.ops.cuda_ops import CudaOps
+
+    return Backend(
+        CudaOps(), "the CUDA kernels in Numba's simulator, one thread after another: for watching, not for speed"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
