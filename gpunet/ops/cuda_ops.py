@@ -1,0 +1,433 @@
+"""The operations on a GPU: the contract of `NumpyOps`, carried out by the kernels of `gpunet.kernels`.
+
+Only `to_host` waits for the device. In Numba's simulator the same kernels run on NumPy arrays, one thread after
+another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from gpunet.kernels import dense_head as head
+from gpunet.kernels import epoch as epoch_kernels
+from gpunet.kernels import optimizers
+from gpunet.kernels.binary_cross_entropy import binary_cross_entropy
+from gpunet.kernels.dense_backward import dense_backward
+from gpunet.kernels.dense_forward import dense_forward
+from gpunet.kernels.dense_update import COLUMNS, dense_gradient, dense_update, tile_table
+from gpunet.kernels.launch import SIMULATOR, DropoutArrays, Gathered, GatheredLabels, StepCounter
+from gpunet.kernels.softmax_cross_entropy import softmax_cross_entropy
+from gpunet.kernels.squared_error import squared_error
+from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
+from gpunet.ops.device_memory import DeviceMemory, SimulatorMemory
+
+BYTES_PER_WORD = 4
+LOSSES = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "binary_cross_entropy": binary_cross_entropy,
+    "squared_error": squared_error,
+}
+
+
+class CudaOps:
+    """Operations on CuPy arrays of float32 on one device, or on NumPy arrays in the simulator."""
+
+    def __init__(self, device: int = 0) -> None:
+        self.name = "sim" if SIMULATOR else "cuda"
+        self.dtype = np.dtype(np.float32)
+        self._memory = SimulatorMemory() if SIMULATOR else DeviceMemory(device)
+        self._tables: dict[tuple, Any] = {}  # of rows and tiles, by what they are made from
+        self._no_step = Step(self.zeros(1, np.int32), 0, 1)  # for operations without dropout
+
+    @property
+    def device_name(self) -> str:
+        return self._memory.device_name
+
+    # Memory
+
+    def zeros(self, shape: Sequence[int] | int, dtype: Any = None) -> Any:
+        """A new array of zeros on the device, float32 unless told otherwise."""
+        return self._memory.zeros(shape, self.dtype if dtype is None else dtype)
+
+    def asarray(self, values: Any, dtype: Any = None) -> Any:
+        """A copy of host values on the device."""
+        return self._memory.asarray(np.asarray(values), self.dtype if dtype is None else dtype)
+
+    def to_host(self, array: Any) -> np.ndarray:
+        """A copy of an array for the host, of the same type. Waits for the device."""
+        return self._memory.to_host(array)
+
+    def images(self, images: np.ndarray) -> tuple[Any, float]:
+        """Lay a data set where the kernels read it: bytes as uint32 words of four, each row padded with zeros to a
+        whole word.
+
+        images: uint8 (0..255) or float ``[N, I]``. Returns uint32 ``[N, words]`` or float32 ``[N, I]``, and the scale.
+        """
+        if images.dtype != np.uint8:
+            return self.asarray(images), 1.0
+        words = -(-images.shape[1] // BYTES_PER_WORD)
+        padded = np.zeros((len(images), words * BYTES_PER_WORD), np.uint8)
+        padded[:, : images.shape[1]] = images
+        return self.asarray(padded.view("<u4"), np.uint32), 1 / 255
+
+    def gather_buffers(self, networks: int, rows: int, inputs: int) -> tuple[None, None]:
+        """None: the kernels gather as they read."""
+        return None, None
+
+    def capture(self, launches: Sequence[Callable[[], None]], largest_product: int = 0) -> Callable[[], None]:
+        """One call that makes all these calls, in order. largest_product: see `NumpyOps.capture`; not needed here."""
+        launches = tuple(launches)
+
+        def run() -> None:
+            for launch in launches:
+                launch()
+
+        return run
+
+    # Operations of a step
+
+    def gather(self, batch: Batch) -> None:
+        """Nothing: the kernels gather as they read."""
+
+    def dense_forward(
+        self,
+        x: Any,
+        weight: Any,
+        bias: Any,
+        out: Any,
+        *,
+        activation: str = "identity",
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """See `NumpyOps.dense_forward`, as for all operations."""
+        networks, rows, outputs = out.shape
+        dense_forward(
+            self._input(x),
+            self._flat(weight),
+            self._flat(bias),
+            self._flat(out),
+            networks=networks,
+            rows=rows,
+            inputs=weight.shape[1],
+            outputs=outputs,
+            parameter_pitch=_pitch(weight),
+            activation=activation,
+            dropout=self._dropout(dropout),
+            step=self._step(step),
+        )
+
+    def dense_backward(
+        self,
+        dz: Any,
+        weight: Any,
+        a: Any,
+        out: Any,
+        *,
+        activation: str,
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        networks, rows, inputs = out.shape
+        dense_backward(
+            self._flat(dz),
+            self._flat(weight),
+            self._flat(a),
+            self._flat(out),
+            networks=networks,
+            rows=rows,
+            inputs=inputs,
+            outputs=weight.shape[2],
+            parameter_pitch=_pitch(weight),
+            activation=activation,
+            dropout=self._dropout(dropout),
+            step=self._step(step),
+        )
+
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        self._loss("softmax_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits)
+
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        self._loss("binary_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits)
+
+    def squared_error(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+        self._loss("squared_error", logits, self._flat(labels), row_loss, hits, dlogits)
+
+    def dense_head(
+        self,
+        x: Any,
+        weight: Any,
+        bias: Any,
+        batch: Batch,
+        *,
+        loss: str,
+        logits: Any,
+        row_loss: Any,
+        hits: Any,
+        dlogits: Any | None = None,
+        dx: Any | None = None,
+        activation: str = "identity",
+        dropout: Dropout | None = None,
+        step: Step | None = None,
+    ) -> None:
+        """One kernel where the last layer is narrow and reads hidden activations, else the three of which it
+        consists."""
+        networks, rows, outputs = logits.shape
+        labels = GatheredLabels(self._flat(batch.labels), self._flat(batch.rows), _pitch(batch.rows))
+        if isinstance(x, Batch) or not head.fits(outputs):
+            self.dense_forward(x, weight, bias, logits, dropout=dropout, step=step)
+            self._loss(loss, logits, labels, row_loss, hits, dlogits)
+            if dx is not None:
+                self.dense_backward(dlogits, weight, x, dx, activation=activation, dropout=dropout, step=step)
+            return
+        head.dense_head(
+            self._flat(x),
+            self._flat(weight),
+            self._flat(bias),
+            labels,
+            loss=loss,
+            logits=self._flat(logits),
+            row_loss=self._flat(row_loss),
+            hits=self._flat(hits),
+            dlogits=None if dlogits is None else self._flat(dlogits),
+            dx=None if dx is None else self._flat(dx),
+            networks=networks,
+            rows=rows,
+            inputs=weight.shape[1],
+            outputs=outputs,
+            parameter_pitch=_pitch(weight),
+            loss_pitch=_pitch(row_loss),
+            activation=activation,
+            dropout=self._dropout(dropout),
+            step=self._step(step),
+        )
+
+    def dense_gradient(
+        self,
+        layers: Sequence[LayerGradient],
+        gradient_views: Sequence[tuple[Any, Any]],
+        step: Step | None = None,
+    ) -> None:
+        networks, rows, _ = layers[0].dz.shape
+        flat, length = self._flat_parameters(gradient_views)
+        for activations, dz, table, tiles in self._tables_of(layers, gradient_views):
+            dense_gradient(
+                self._first_input(layers),
+                activations,
+                dz,
+                table,
+                flat,
+                networks=networks,
+                rows=rows,
+                tiles=tiles,
+                length=length,
+                step=self._step(step),
+                dropout=self._dropout_of_any(layers),
+                words=self._reads_words(layers),
+            )
+
+    def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
+        """The gradients and the update in one kernel: `state.gradient` is not written."""
+        networks, rows, _ = layers[0].dz.shape
+        for activations, dz, table, tiles in self._tables_of(layers, state.gradient_views):
+            dense_update(
+                self._first_input(layers),
+                activations,
+                dz,
+                table,
+                *self._state_arrays(state),
+                networks=networks,
+                rows=rows,
+                tiles=tiles,
+                method=state.method,
+                dropout=self._dropout_of_any(layers),
+                words=self._reads_words(layers),
+                momentum=state.momentum,
+                **self._update_options(state, step),
+                **_adam_constants(state),
+            )
+
+    def adam(self, state: OptimizerState, step: Step) -> None:
+        parameters, *others = self._state_arrays(state)
+        options = self._update_options(state, step)
+        gradient = self._flat(state.gradient)
+        optimizers.adam(
+            parameters, gradient, *others, networks=len(state.gradient), **options, **_adam_constants(state)
+        )
+
+    def sgd(self, state: OptimizerState, step: Step) -> None:
+        parameters, velocity, _, *others = self._state_arrays(state)
+        optimizers.sgd(
+            parameters,
+            self._flat(state.gradient),
+            velocity,
+            *others,
+            networks=len(state.gradient),
+            momentum=state.momentum,
+            **self._update_options(state, step),
+        )
+
+    # Operations of an epoch
+
+    def shuffle(self, split_rows: Any, seeds: Any, epoch: Any, out: Any) -> None:
+        networks, length = out.shape
+        arrays = map(self._flat, (split_rows, seeds, epoch, out))
+        epoch_kernels.shuffle(*arrays, networks=networks, length=length)
+
+    def follow_order(self, row_order: Any, epoch: Any, out: Any) -> None:
+        networks, length = out.shape
+        epoch_kernels.follow_order(*map(self._flat, (row_order, epoch, out)), networks=networks, length=length)
+
+    def batch_sums(
+        self, row_loss: Any, hits: Any, batch_size: int, epoch: Any, loss_sums: Any, hit_counts: Any
+    ) -> None:
+        networks, length = row_loss.shape
+        epoch_kernels.batch_sums(
+            self._flat(row_loss),
+            self._flat(hits),
+            batch_size,
+            self._flat(epoch),
+            self._flat(loss_sums),
+            self._flat(hit_counts),
+            networks=networks,
+            length=length,
+        )
+
+    def advance(self, epoch: Any) -> None:
+        epoch_kernels.advance(self._flat(epoch))
+
+    # From the contract's arguments to the kernels'
+
+    def _flat(self, array: Any) -> Any:
+        return self._memory.flat(array)
+
+    def _input(self, x: Any) -> Any:
+        if not isinstance(x, Batch):
+            return self._flat(x)
+        return Gathered(self._flat(x.images), x.images.shape[1], self._flat(x.rows), _pitch(x.rows), x.scale)
+
+    def _dropout(self, dropout: Dropout | None) -> DropoutArrays | None:
+        if dropout is None:
+            return None
+        arrays = map(self._flat, (dropout.seeds, dropout.thresholds, dropout.scales))
+        return DropoutArrays(*arrays, dropout.layer)
+
+    def _step(self, step: Step | None) -> StepCounter:
+        step = step or self._no_step
+        return StepCounter(self._flat(step.epoch), step.index, step.per_epoch)
+
+    def _loss(self, loss: str, logits: Any, labels: Any, row_loss: Any, hits: Any, dlogits: Any | None) -> None:
+        networks, rows, classes = logits.shape
+        LOSSES[loss](
+            self._flat(logits),
+            labels,
+            self._flat(row_loss),
+            self._flat(hits),
+            None if dlogits is None else self._flat(dlogits),
+            networks=networks,
+            rows=rows,
+            classes=classes,
+            loss_pitch=_pitch(row_loss),
+        )
+
+    # Of updates
+
+    def _state_arrays(self, state: OptimizerState) -> tuple[Any, ...]:
+        """parameters, m, v, step_table, lr_scale and l2."""
+        arrays = (state.parameters, state.m, state.v, state.step_table, state.lr_scale, state.l2)
+        return tuple(None if array is None else self._flat(array) for array in arrays)
+
+    def _update_options(self, state: OptimizerState, step: Step) -> dict[str, Any]:
+        return {
+            "length": state.parameters.shape[1],
+            "steps": state.step_table.shape[1],
+            "step": self._step(step),
+            "decoupled": state.decoupled,
+        }
+
+    def _first_input(self, layers: Sequence[LayerGradient]) -> Gathered:
+        """What the first layer read. A plain array is a data set of which every network has rows of its own."""
+        x = layers[0].x
+        if isinstance(x, Batch):
+            return self._input(x)
+        networks, rows, inputs = x.shape
+        own = self._cached(("rows", networks, rows), lambda: self.asarray(np.arange(networks * rows), np.int32))
+        return Gathered(self._flat(x), inputs, self._flat(own), rows, 1.0)
+
+    def _reads_words(self, layers: Sequence[LayerGradient]) -> bool:
+        x = layers[0].x
+        return isinstance(x, Batch) and x.images.dtype == np.uint32
+
+    def _dropout_of_any(self, layers: Sequence[LayerGradient]) -> DropoutArrays | None:
+        """The layers of a network differ in the index alone, which the table of tiles holds."""
+        return next((self._dropout(layer.dropout) for layer in layers if layer.dropout is not None), None)
+
+    def _flat_parameters(self, views: Sequence[tuple[Any, Any]]) -> tuple[Any, int]:
+        """The flat buffer ``[P, length]`` that these are the views of, without the padding behind the last one."""
+        first, last = views[0][0], views[-1][1]
+        networks, length = len(first), _pitch(first)
+        of_one = (self._memory.address(last) - self._memory.address(first)) // first.itemsize + last.shape[1]
+        return self._memory.flat(first, (networks - 1) * length + of_one), length
+
+    def _tables_of(
+        self, layers: Sequence[LayerGradient], views: Sequence[tuple[Any, Any]]
+    ) -> list[tuple[Any, Any, Any, int]]:
+        """The launches that serve all layers, one where their arrays lie in common buffers: activations, dz, table,
+        tiles."""
+        hidden, dz = [layer.x for layer in layers[1:]], [layer.dz for layer in layers]
+        if _share_a_buffer(hidden) and _share_a_buffer(dz):
+            return [self._table(layers, views, range(len(layers)))]
+        return [self._table(layers, views, [index]) for index in range(len(layers))]
+
+    def _table(
+        self, layers: Sequence[LayerGradient], views: Sequence[tuple[Any, Any]], which: Sequence[int]
+    ) -> tuple[Any, Any, Any, int]:
+        address = self._memory.address
+        hidden = [layers[index].x for index in which if index > 0]
+        dz = [layers[index].dz for index in which]
+        x_base, x_flat = self._common(hidden or dz)
+        dz_base, dz_flat = self._common(dz)
+        rows = dz[0].shape[1]
+        x_offsets = [(address(layer.x) - x_base) // 4 if i in which and i > 0 else 0 for i, layer in enumerate(layers)]
+        dz_offsets = [(address(layer.dz) - dz_base) // 4 if i in which else 0 for i, layer in enumerate(layers)]
+        begin = address(views[0][0])
+        slots = tuple(
+            ((address(weight) - begin) // 4, (address(bias) - begin) // 4, *weight.shape[1:]) for weight, bias in views
+        )
+        dropped = tuple(index for index, layer in enumerate(layers) if layer.dropout is not None)
+
+        def make() -> Any:
+            entries = tile_table(slots, x_offsets, dz_offsets, dropped, rows=rows)
+            table = np.array(entries, np.int32).reshape(-1, COLUMNS)
+            return self.asarray(table[np.isin(table[:, 0], which)], np.int32)
+
+        table = self._cached((slots, tuple(x_offsets), tuple(dz_offsets), dropped, rows, tuple(which)), make)
+        return x_flat, dz_flat, self._flat(table), len(table)
+
+    def _common(self, arrays: Sequence[Any]) -> tuple[int, Any]:
+        """The lowest address of these arrays, which share a buffer, and the memory from there to the highest."""
+        address = self._memory.address
+        first, last = min(arrays, key=address), max(arrays, key=address)
+        return address(first), self._memory.flat(first, (address(last) - address(first)) // 4 + last.size)
+
+    def _cached(self, key: tuple, make: Callable[[], Any]) -> Any:
+        if key not in self._tables:
+            self._tables[key] = make()
+        return self._tables[key]
+
+
+def _pitch(array: Any) -> int:
+    """Elements from one network to the next."""
+    return array.strides[0] // array.itemsize
+
+
+def _share_a_buffer(arrays: Sequence[Any]) -> bool:
+    return len(arrays) < 2 or all(array.base is not None and array.base is arrays[0].base for array in arrays)
+
+
+def _adam_constants(state: OptimizerState) -> dict[str, float]:
+    names = ("beta1", "one_minus_beta1", "beta2", "one_minus_beta2", "eps")
+    return {name: getattr(state, name) for name in names}

@@ -1,0 +1,73 @@
+"""What all kernels share: the order of sums, the sizes of blocks, and how arrays are handed over.
+
+Arrays. A kernel takes one-dimensional C-contiguous arrays, each beginning at the first element of what the operation
+was given, and finds network p at ``p * pitch``. Grid axis z (or y, where a file says so) is the population. Sizes and
+indices are uint32: signed or 64-bit ones cost several instructions an access.
+
+Sums. The summed dimension is cut into chunks of `CHUNK` terms. A chunk is summed in ascending order from zero, by fused
+multiply-adds of one thread; the chunks' sums are then added in ascending order. Whatever variant of a kernel computes
+a sum, and however many threads and blocks it takes, these are the additions, so the bits are the same.
+"""
+
+import os
+from typing import Any, NamedTuple
+
+CHUNK = 32  # terms of a sum that one thread adds up before they join the total
+
+# Numba reads the same variable; it decides whether kernels are compiled or run by the simulator, one thread after
+# another.
+SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+
+
+def ceil_div(a: int, b: int) -> int:
+    """The smallest whole number that is at least a / b."""
+    return -(-a // b)
+
+
+class Gathered(NamedTuple):
+    """Rows of a data set, as a first layer reads them: x[p, b, i] = images[rows[p * rows_pitch + b] * pitch + i] *
+    scale.
+
+    images: one-dimensional, float32 with `pitch` values a row, or uint32 words that each hold four bytes (the first
+    in the lowest bits) with `pitch` words a row, zero beyond the inputs. rows: int32.
+    """
+
+    images: Any
+    pitch: int
+    rows: Any
+    rows_pitch: int
+    scale: float
+
+
+class GatheredLabels(NamedTuple):
+    """Labels of rows of a data set, as a loss reads them: labels[rows[p * rows_pitch + b]]. Both int32."""
+
+    labels: Any
+    rows: Any
+    rows_pitch: int
+
+
+class DropoutArrays(NamedTuple):
+    """seeds and thresholds: uint32 ``[P]``. scales: float32 ``[P]``. layer: index of the dense layer that reads."""
+
+    seeds: Any
+    thresholds: Any
+    scales: Any
+    layer: int
+
+
+class StepCounter(NamedTuple):
+    """Step number = epoch[0] * per_epoch + index; epoch: int32 ``[1]`` on the device."""
+
+    epoch: Any
+    index: int
+    per_epoch: int
+
+
+class ReportCase(NamedTuple):
+    """A kernel variant to compile without a device: its name, dispatcher, argument types and threads a block."""
+
+    name: str
+    kernel: Any
+    signature: tuple
+    threads: int
