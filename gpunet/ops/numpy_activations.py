@@ -20,10 +20,11 @@ def relu(z: np.ndarray) -> None:
 def sigmoid(z: np.ndarray) -> None:
     """1 / (1 + exp(-z)). The exponent is capped at the largest whose exp is finite; what is cut off there is
     denormal."""
+    largest_exponent, one = _SIGMOID_CONSTANTS[z.dtype]
     np.negative(z, out=z)
-    np.minimum(z, _LARGEST_EXPONENT[z.dtype], out=z)
+    np.minimum(z, largest_exponent, out=z)
     np.exp(z, out=z)
-    np.add(z, 1, out=z)
+    np.add(z, one, out=z)
     np.reciprocal(z, out=z)
 
 
@@ -54,8 +55,10 @@ def times_tanh_derivative(gradient: np.ndarray, a: np.ndarray, scratch: np.ndarr
     np.multiply(gradient, scratch, out=gradient)
 
 
-_LARGEST_EXPONENT = {
-    np.dtype(kind): np.nextafter(np.log(np.finfo(kind).max), kind(0)) for kind in (np.float32, np.float64)
+# The largest number whose exponential is finite, and 1: as arrays, which NumPy need not convert.
+_SIGMOID_CONSTANTS = {
+    np.dtype(kind): (np.array(np.nextafter(np.log(np.finfo(kind).max), kind(0))), np.array(1, kind))
+    for kind in (np.float32, np.float64)
 }
 
 # name -> (the function, which works in place; its derivative, which is multiplied into a gradient)

@@ -60,20 +60,20 @@ def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scrat
     sigmoid(s) = (1 if s > 0 else e) / (1 + e). The prediction is 1 where z > 0, a probability above one half.
     """
     rows, dtype = labels.shape, logits.dtype
-    signs, largest_hit = _BINARY_CONSTANTS[dtype]
+    signs, largest_hit, zero, one, minus_one = _BINARY_CONSTANTS[dtype]
     sign = signs.take(labels, out=scratch("sign", rows, dtype), mode="clip")
     s = np.multiply(logits[..., 0], sign, out=scratch("s", rows, dtype))
     t = largest_hit.take(labels, out=scratch("t", rows, dtype), mode="clip")
-    np.less(s, t, out=hits)
-    e = np.copysign(s, -1, out=scratch("e", rows, dtype))
+    np.less(s, t, out=hits.view(np.bool_))
+    e = np.copysign(s, minus_one, out=scratch("e", rows, dtype))
     np.exp(e, out=e)
     np.log1p(e, out=row_loss)
-    np.maximum(s, 0, out=t)
+    np.maximum(s, zero, out=t)
     np.add(row_loss, t, out=row_loss)
     if dlogits is not None:
-        np.greater(s, 0, out=t)
-        np.maximum(t, e, out=t)
-        np.add(e, 1, out=e)
+        np.subtract(s, t, out=t)  # min(s, 0), whose exponential is 1 or e
+        np.exp(t, out=t)
+        np.add(e, one, out=e)
         np.divide(t, e, out=t)
         if rows[1] > 1:
             np.multiply(sign, 1 / rows[1], out=sign)
@@ -81,8 +81,14 @@ def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scrat
 
 
 # For labels 0 and 1: the sign of s, and what s stays below in a hit: z = 0 predicts class 0, so there s = 0 is one.
+# Then 0, 1 and -1 as arrays, since NumPy takes longer to convert a Python number than to compute with a few of its
+# own.
 _BINARY_CONSTANTS = {
-    np.dtype(kind): (np.array([1, -1], kind), np.array([np.finfo(kind).smallest_subnormal, 0], kind))
+    np.dtype(kind): (
+        np.array([1, -1], kind),
+        np.array([np.finfo(kind).smallest_subnormal, 0], kind),
+        *(np.array(value, kind) for value in (0, 1, -1)),
+    )
     for kind in (np.float32, np.float64)
 }
 
