@@ -40,11 +40,38 @@ def training_on_the_cpu() -> str:
     return "\n".join(lines)
 
 
+def compiled_kernels() -> str:
+    """What each variant of each kernel takes of a T4, the largest over its activations and kinds of input."""
+    results = json.loads((RESULTS / "kernels-compiled.json").read_text())
+    lines = [
+        "| kernel | threads a block | registers | shared memory | occupancy of a T4 |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    groups: dict[str, list[dict]] = {}
+    for row in results["rows"]:
+        if row["capability"] == "7.5":
+            groups.setdefault(" ".join(row["kernel"].split()[:2]), []).append(row)
+    for name, rows in groups.items():
+        registers, shared = (max(row[key] for row in rows) for key in ("registers", "shared_bytes"))
+        occupancy = min(row["occupancy"] for row in rows)
+        kernel, _, variant = name.partition(" ")
+        title = f"`{kernel}` {variant.replace('_', ' ')}".strip()
+        lines.append(f"| {title} | {rows[0]['threads']} | {registers} | {shared / 1024:.1f} KB | {occupancy:.0%} |")
+    faults = sum(row["spill_bytes"] + row["local_bytes"] + row["float64_instructions"] for row in results["rows"])
+    lines += [
+        "",
+        f"{len(results['rows'])} kernels compiled for sm_75, sm_80 and sm_90 by numba-cuda "
+        f"{results['compilers']['numba-cuda']} and ptxas {results['compilers']['ptxas']}; registers spilled, bytes of local "
+        f"memory and float64 instructions in all of them together: {faults}.",
+    ]
+    return "\n".join(lines)
+
+
 def article(noun: str) -> str:
     return "an" if noun[:1].upper() in "AEIOU" else "a"
 
 
-TABLES = {"training-on-the-cpu": training_on_the_cpu}
+TABLES = {"training-on-the-cpu": training_on_the_cpu, "compiled-kernels": compiled_kernels}
 
 
 def with_tables(readme: str) -> str:
