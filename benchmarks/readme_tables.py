@@ -60,9 +60,9 @@ def compiled_kernels() -> str:
     faults = sum(row["spill_bytes"] + row["local_bytes"] + row["float64_instructions"] for row in results["rows"])
     lines += [
         "",
-        f"{len(results['rows'])} kernels compiled for sm_75, sm_80 and sm_90 by numba-cuda "
-        f"{results['compilers']['numba-cuda']} and ptxas {results['compilers']['ptxas']}; registers spilled, bytes of local "
-        f"memory and float64 instructions in all of them together: {faults}.",
+        f"{len(results['rows']) // 3} variants, each compiled for sm_75, sm_80 and sm_90 by numba-cuda "
+        f"{results['compilers']['numba-cuda']} and ptxas {results['compilers']['ptxas']}. Registers spilled, bytes of "
+        f"local memory and float64 instructions in all of them together: {faults}.",
     ]
     return "\n".join(lines)
 

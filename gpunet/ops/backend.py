@@ -24,7 +24,7 @@ class Backend(NamedTuple):
 
 def make_backend(name: str = "auto", device: int = 0) -> Backend:
     """The backend of that name: "cuda" (on the device of that number), "numpy", "sim" (the kernels in Numba's
-    simulator), or "auto": CUDA when a device answers, else NumPy.
+    simulator), or "auto": NumPy, until the kernels have been proved on a device.
 
     Raises `InputError` for an unknown name, and for "cuda" and "sim" where these cannot be had.
     """
@@ -35,6 +35,8 @@ def make_backend(name: str = "auto", device: int = 0) -> Backend:
     if name == "sim":
         return _simulator()
     reason = why_no_cuda(device)
+    if name == "auto" and reason is None:
+        reason = f"the CUDA kernels have not been proved on a device yet: --backend cuda tries them on device {device}"
     if reason is None:
         return _cuda(device)
     if name == "cuda":

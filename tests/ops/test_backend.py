@@ -46,6 +46,11 @@ def test_backend_reports_no_reason_where_a_device_answers(cupy):
     assert backend.why_no_cuda(0) is None and backend.why_no_cuda(1) is None
 
 
+def test_backend_auto_leaves_an_unproved_device_alone_and_says_so(cupy):
+    made = backend.make_backend("auto", device=1)
+    assert isinstance(made.ops, NumpyOps) and "--backend cuda" in made.note and "device 1" in made.note
+
+
 @pytest.mark.parametrize(
     ("message", "words"),
     [
