@@ -33,11 +33,13 @@ class Curve:
 class History:
     """The course of a run of P networks.
 
-    train: running figures, as frameworks print them: the mean over an epoch's rows, each row counted when its step
-    read it, before the step's update. train_after: of the training rows after the epoch, without dropout, and
-    validation; None where not asked for. step_loss and step_accuracy: float64 ``[P, epochs, steps]``. epochs: those
-    that were finished. seconds: of the training alone, validation included. interrupted: by Ctrl-C; the weights are
-    those of the last step.
+    train: running figures, as frameworks print them: the mean over an epoch's rows, each row counted when its step read
+    it, before the step's update.
+    train_after: of the training rows after the epoch, without dropout; None where not asked for.
+    validation: likewise of the validation rows.
+    step_loss, step_accuracy: float64 ``[P, epochs, steps]``.
+    epochs: those that were finished. seconds: of the training alone, validation included.
+    interrupted: by Ctrl-C; the weights are those of the last step.
     """
 
     train: Curve

@@ -24,12 +24,15 @@ PREDICTION_BATCH = 1024  # rows that a pass without gradients takes at a time: e
 class MLP:
     """A multilayer perceptron, or P of the same sizes side by side.
 
-    sizes: layer sizes from inputs to outputs, such as (784, 64, 10). activation: of the hidden layers: "relu",
-    "sigmoid", "tanh" or "identity". seed: an integer in 0..2^32-1 makes one network, a sequence of P of them a
-    population, whose results have a leading axis P. loss: "softmax_cross_entropy" (the default for two outputs and
-    more), "binary_cross_entropy" (for one) or "squared_error". dropout: the share of hidden activations dropped in
-    training, one number or one a network. init: "pytorch", "normal", "glorot" or "he". ops: the backend, `NumpyOps()`
-    by default.
+    sizes: layer sizes from inputs to outputs, such as (784, 64, 10).
+    activation: of the hidden layers: "relu", "sigmoid", "tanh" or "identity".
+    seed: an integer in 0..2^32-1 makes one network, a sequence of P of them a population, whose results have a leading
+    axis P.
+    loss: "softmax_cross_entropy" (the default for two outputs and more), "binary_cross_entropy" (for one) or
+    "squared_error".
+    dropout: the share of hidden activations dropped in training, one number or one a network.
+    init: "pytorch", "normal", "glorot" or "he".
+    ops: the backend, `NumpyOps()` by default.
 
     Example::
 
@@ -92,7 +95,7 @@ class MLP:
 
         images: uint8 ``[n, I]``, of which 255 counts as 1, or float, taken as they are.
         """
-        self._check_images(images)
+        self.check_images(images)
         values, scale = self.ops.images(images)
         work = Workspace(self, len(images))
         rows = self.ops.asarray(np.broadcast_to(np.arange(len(images)), (self.networks, len(images))), np.int32)
@@ -109,7 +112,7 @@ class MLP:
         if self._last_pass is None:
             raise RuntimeError("backward needs a forward pass before it: call forward(images) first")
         batch, work = self._last_pass
-        self._check_labels(labels, batch.rows.shape[1])
+        self.check_labels(labels, batch.rows.shape[1])
         ops = self.ops
         labels = ops.asarray(np.broadcast_to(labels, batch.rows.shape), np.int32)
         row_loss, hits = ops.zeros(labels.shape), ops.zeros(labels.shape, np.uint8)
@@ -140,7 +143,7 @@ class MLP:
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """As `forward`, but some rows at a time and without a trace for `backward`: for any number of images."""
-        self._check_images(images)
+        self.check_images(images)
         parts = [self.forward(images[at : at + PREDICTION_BATCH]) for at in range(0, len(images), PREDICTION_BATCH)]
         self._last_pass = None
         return np.concatenate(parts, axis=-2)
@@ -282,13 +285,15 @@ class MLP:
         if rates.shape not in ((), (len(self.seeds),)) or not np.all((rates >= 0) & (rates < 1)):
             raise InputError(f"dropout must be at least 0 and below 1, one number or one a network, not {self.dropout}")
 
-    def _check_images(self, images: np.ndarray) -> None:
+    def check_images(self, images: np.ndarray) -> None:
+        """Raise `InputError` unless these are images for this network."""
         if images.ndim != 2 or images.shape[1] != self.sizes[0] or images.shape[0] == 0:
             raise InputError(f"images must have the shape [n, {self.sizes[0]}], not {list(images.shape)}")
         if images.dtype != np.uint8 and images.dtype.kind != "f":
             raise InputError(f"images must be uint8 (0 to 255) or floating-point, not {images.dtype}: convert them")
 
-    def _check_labels(self, labels: np.ndarray, count: int) -> None:
+    def check_labels(self, labels: np.ndarray, count: int) -> None:
+        """Raise `InputError` unless these are so many of its classes."""
         classes = max(2, self.sizes[-1])
         labels = np.asarray(labels)
         if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:

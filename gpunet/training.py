@@ -38,17 +38,18 @@ def train(
     evaluate_training: bool = False,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> History:
-    """Train a network (all P of a population, side by side) by minibatch gradient descent. The network changes in
-    place.
+    """Train a network (all P of a population, side by side) by minibatch gradient descent; it changes in place.
 
-    images: uint8 ``[N, I]``, of which 255 counts as 1, or float, taken as they are. labels: integers ``[N]``, class
-    indices. train_rows: rows to train on, ``[n]`` or ``[P, n]`` (default: all). validation_rows: rows ``[m]`` or
-    ``[P, m]`` whose loss is taken after each epoch. optimizer: `Adam(...)` or `SGD(...)`. batch_size: one that
-    exceeds n means one batch; a last batch may be short, its gradient is the mean over its own rows. shuffle: "each
-    epoch", "once" (one random order for all epochs), "never", or an explicit order of rows, integers ``[epochs, n]``
-    or ``[epochs, P, n]``. Random orders follow from the networks' seeds. evaluate_training: take the loss of the
-    training rows after each epoch as well. on_epoch: called after each epoch; it costs a device backend a
-    synchronisation.
+    images: uint8 ``[N, I]``, of which 255 counts as 1, or float, taken as they are.
+    labels: integers ``[N]``, class indices.
+    train_rows: rows to train on, ``[n]`` or ``[P, n]`` (default: all).
+    validation_rows: rows, ``[m]`` or ``[P, m]``, whose loss is taken after each epoch.
+    optimizer: `Adam(...)` (the default) or `SGD(...)`.
+    batch_size: one that exceeds n means one batch; the last batch may be short, its gradient is the mean over its rows.
+    shuffle: "each epoch", "once" (one random order for all epochs), "never", or an explicit order of rows, integers
+    ``[epochs, n]`` or ``[epochs, P, n]``. Random orders follow from the networks' seeds.
+    evaluate_training: take the loss of the training rows after each epoch as well.
+    on_epoch: called after each epoch; it costs a device backend a synchronisation.
 
     Ctrl-C ends the run cleanly after the operation at hand: what was learnt so far stays.
     Raises `InputError` for unusable arguments and `TrainingDiverged` when a loss is no longer finite.
@@ -159,7 +160,7 @@ class _Run:
             which = "" if self.network.single else f" of network {network}"
             raise TrainingDiverged(
                 f"the loss{which} was no finite number any more in epoch {epoch + 1}, step {step + 1}: "
-                f"{DIVERGED_ADVICE}"
+                + DIVERGED_ADVICE
             )
 
     def check_parameters(self) -> None:
@@ -252,8 +253,8 @@ def _curve(loss: np.ndarray, hits: np.ndarray, counts: np.ndarray) -> Curve:
 
 
 def _check_data(network: MLP, images: np.ndarray, labels: np.ndarray) -> None:
-    network._check_images(images)
-    network._check_labels(labels, len(images))
+    network.check_images(images)
+    network.check_labels(labels, len(images))
 
 
 def _check_counts(**counts: int) -> None:

@@ -73,13 +73,15 @@ class LayerGradient(NamedTuple):
 class OptimizerState:
     """Parameters and everything that their update needs. Flat buffers are ``[P, n_params]``.
 
-    method: "adam" or "sgd". gradient_views: (dweight ``[P, I, O]``, dbias ``[P, O]``) of each layer, views of
-    `gradient`. m, v: Adam's first and second moments; SGD with momentum keeps its velocity in m; None where unused.
-    step_table: ``[P, steps, 3]``, for each step: the factor before the direction, the factor of sqrt(v) (Adam), and
-    the decoupled weight decay (`decoupled` says whether there is any). lr_scale: ``[P]``, multiplies the whole update
-    of a network; zero freezes it. l2: ``[P]``, weight decay that is added to the gradient, or None. beta1, beta2,
-    eps: Adam's. one_minus_beta1 and 2 are rounded from float64 on their own, since float32(1) - float32(beta) is off
-    by many units. momentum: SGD's, 0 for none.
+    method: "adam" or "sgd".
+    gradient_views: (dweight ``[P, I, O]``, dbias ``[P, O]``) of each layer, views of `gradient`.
+    m, v: Adam's first and second moments; SGD with momentum keeps its velocity in m; None where unused.
+    step_table: ``[P, steps, 3]``, for each step: the factor before the direction, the factor of sqrt(v), and the
+    decoupled weight decay (`decoupled` says whether there is any).
+    lr_scale: ``[P]``, multiplies the whole update of a network; zero freezes it.
+    l2: ``[P]``, weight decay that is added to the gradient, or None.
+    beta1, beta2, eps: Adam's. one_minus_beta1 and 2 are rounded from float64 on their own, since
+    float32(1) - float32(beta) is off by many units. momentum: SGD's, 0 for none.
     """
 
     method: str
