@@ -49,7 +49,7 @@ def _live(epochs: int, console: Console) -> Iterator[OnEpoch]:
 
     columns = (
         TextColumn("epoch"),
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
