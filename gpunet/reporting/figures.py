@@ -198,7 +198,8 @@ def misread(result: RunResult) -> Figure:
     rows = -(-len(shown) // columns)
     side = (WIDTH - 2 * MARGIN + gap) / columns - gap
     if len(shown) == len(order):
-        title = f"All {len(order)} misread images (of {len(tested):,} tested)"
+        all_of_them = "The one misread image" if len(order) == 1 else f"All {len(order)} misread images"
+        title = f"{all_of_them} (of {len(tested):,} tested)"
     else:
         which = "most confidently misread" if result.test.confidence is not None else "first"
         title = f"The {len(shown)} {which} of {len(order):,} misread images (of {len(tested):,} tested)"
