@@ -20,7 +20,7 @@ from numba import cuda, float32, int32, types, uint32
 
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, ReportCase, StepCounter
+from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, ReportCase, StepCounter, enqueue, jit
 from gpunet.kernels.tiles import VECTOR, Tile, make_multiply, make_row_copy, make_totals
 
 VARIANTS = {
@@ -64,7 +64,7 @@ def make_dense_backward_kernel(tile: Tile, activation: str, dropped: bool):
     totals_rows, totals_columns, add_to_totals, row_in_tile, column_in_tile = make_totals(tile, 1)
     totals_per_thread = totals_rows * totals_columns
 
-    @cuda.jit
+    @jit
     def dense_backward_kernel(source, weight, a, out, rows, inputs, outputs, parameter_pitch):
         if SIMULATOR:
             shared = cuda.shared.array(shared_length, float32)
@@ -187,7 +187,7 @@ def dense_backward(
     kernel = make_dense_backward_kernel(tile, activation, dropout is not None)
     grid = (*tile.blocks(rows, inputs), networks)
     sizes = uint32(rows), uint32(inputs), uint32(outputs), uint32(parameter_pitch)
-    kernel[grid, tile.threads, stream](source, weight, a, out, *sizes)
+    enqueue(kernel, grid, tile.threads, (source, weight, a, out, *sizes), stream)
 
 
 def _variant(rows: int, inputs: int, outputs: int) -> str:

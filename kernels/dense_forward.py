@@ -18,7 +18,7 @@ from numba import cuda, float32, int32, types, uint32
 
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter
+from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter, enqueue, jit
 from gpunet.kernels.tiles import VECTOR, WORD, Tile, make_multiply, make_row_copy, make_totals
 
 VARIANTS = {
@@ -138,7 +138,7 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
                 kept = dropout_hash(row_keys[r], uint32(column + uint32(c * slice_threads))) >= threshold
                 registers[r * x_columns + c] *= scale if kept else float32(0)
 
-    @cuda.jit
+    @jit
     def dense_forward_kernel(source, weight, bias, out, rows, inputs, outputs, parameter_pitch):
         if SIMULATOR:
             shared = cuda.shared.array(shared_length, float32)
@@ -265,7 +265,7 @@ def dense_forward(
     kernel = make_dense_forward_kernel(tile, kind, activation)
     grid = (*tile.blocks(rows, outputs), networks)
     sizes = uint32(rows), uint32(inputs), uint32(outputs), uint32(parameter_pitch)
-    kernel[grid, tile.threads, stream](source, weight, bias, out, *sizes)
+    enqueue(kernel, grid, tile.threads, (source, weight, bias, out, *sizes), stream)
 
 
 def _variant(rows: int, outputs: int) -> str:

@@ -24,7 +24,17 @@ from gpunet.kernels import softmax_cross_entropy as softmax
 from gpunet.kernels import squared_error as squared
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, GatheredLabels, ReportCase, StepCounter, ceil_div
+from gpunet.kernels.launch import (
+    CHUNK,
+    SIMULATOR,
+    DropoutArrays,
+    GatheredLabels,
+    ReportCase,
+    StepCounter,
+    ceil_div,
+    enqueue,
+    jit,
+)
 from gpunet.kernels.row_losses import GATHERED_LABELS, label_index_function, label_source, make_row_pass
 
 LARGEST_OUTPUTS = CHUNK  # a row of dlogits is one chunk of the sum that makes dx
@@ -169,7 +179,7 @@ def make_dense_head_kernel(
             for n in range(uint32(THREAD_ROWS)):
                 acc[n] = cuda.fma(x_tile[x_place + (n * uint32(x_row) + k)], w, acc[n])
 
-    @cuda.jit
+    @jit
     def dense_head_kernel(
         x,
         weight,
@@ -365,7 +375,7 @@ def dense_head(
         writes,
         tile,
     )
-    kernel[(ceil_div(rows, tile.rows), networks), tile.threads, stream](
+    arguments = (
         x,
         weight,
         bias,
@@ -382,6 +392,7 @@ def dense_head(
         uint32(loss_pitch),
         float32(1 / rows),
     )
+    enqueue(kernel, (ceil_div(rows, tile.rows), networks), tile.threads, arguments, stream)
 
 
 def dropout_source(dropout: DropoutArrays | None, step: StepCounter | None) -> tuple:

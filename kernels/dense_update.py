@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 from numba import cuda, float32, types, uint32
 
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter
+from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter, enqueue, jit
 from gpunet.kernels.optimizers import FLOATS, INTEGERS, STEP_TYPES, adam_step, sgd_step, step_arguments, step_factors
 
 # Columns of the table of tiles.
@@ -130,7 +130,7 @@ def make_dense_update_kernel(tile: Tile, method: str, words: bool, dropout: bool
     assert tile_inputs % 4 == 0 and sums_size % threads == 0 and threads % tile_outputs == 0, tile
     is_update, is_adam, has_momentum = method != "gradient", method == "adam", method == "momentum"
 
-    @cuda.jit
+    @jit
     def dense_update_kernel(
         images,
         image_pitch,
@@ -463,7 +463,7 @@ def _launch(rule, x, activations, dz, table, buffers, step, constants, counts, d
     kernel = make_dense_update_kernel(tile, rule, words, dropout is not None)
     # Where an array is not looked at, any will do that is not written to (the simulator copies each argument back).
     seeds, thresholds, scales = (table, table, dz) if dropout is None else dropout[:3]
-    kernel[(tiles, networks), tile.threads, stream](
+    arguments = (
         x.images,
         uint32(x.pitch),
         x.rows,
@@ -480,6 +480,7 @@ def _launch(rule, x, activations, dz, table, buffers, step, constants, counts, d
         *step,
         *map(float32, constants),
     )
+    enqueue(kernel, (tiles, networks), tile.threads, arguments, stream)
 
 
 def report_cases() -> list[ReportCase]:

@@ -14,7 +14,7 @@ from typing import Any
 from numba import cuda, float32, int32, types, uint32
 
 from gpunet.kernels.counter_rng import permuted, shuffle_key
-from gpunet.kernels.launch import CHUNK, ReportCase, ceil_div
+from gpunet.kernels.launch import CHUNK, ReportCase, ceil_div, enqueue, jit
 
 THREADS = 128  # one row each
 SUM_THREADS = 32  # one chunk of a batch's rows each
@@ -22,7 +22,7 @@ CHUNK_PITCH = CHUNK + 1  # in shared memory: threads at the same term of their c
 STAGED = SUM_THREADS * CHUNK_PITCH
 
 
-@cuda.jit
+@jit
 def shuffle_kernel(split_rows, seeds, epoch, out, n, low_bits, low_mask, high_mask):
     network = uint32(cuda.blockIdx.y)
     i = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
@@ -32,14 +32,14 @@ def shuffle_kernel(split_rows, seeds, epoch, out, n, low_bits, low_mask, high_ma
         out[uint32(network * n + i)] = split_rows[uint32(network * n + place)]
 
 
-@cuda.jit
+@jit
 def follow_order_kernel(row_order, epoch, out, total):
     i = uint32(cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x)
     if i < total:
         out[i] = row_order[uint32(uint32(epoch[0]) * total + i)]
 
 
-@cuda.jit
+@jit
 def batch_sums_kernel(row_loss, hits, epoch, loss_sums, hit_counts, n, batch_size, batches):
     """A block a batch. Its threads fetch neighbouring rows, each sums a chunk of them, the first adds these sums up."""
     losses = cuda.shared.array(STAGED, float32)
@@ -82,7 +82,7 @@ def batch_sums_kernel(row_loss, hits, epoch, loss_sums, hit_counts, n, batch_siz
         hit_counts[at] = int32(count)
 
 
-@cuda.jit
+@jit
 def advance_kernel(epoch):
     epoch[0] = int32(epoch[0] + int32(1))
 
@@ -91,7 +91,7 @@ def shuffle(split_rows: Any, seeds: Any, epoch: Any, out: Any, *, networks: int,
     """split_rows and out: int32 ``[P, n]``, n = length. seeds: uint32 ``[P]``. epoch: int32 ``[1]``."""
     bits = (length - 1).bit_length()
     low_bits = (bits + 1) // 2
-    shuffle_kernel[(ceil_div(length, THREADS), networks), THREADS, stream](
+    arguments = (
         split_rows,
         seeds,
         epoch,
@@ -101,12 +101,14 @@ def shuffle(split_rows: Any, seeds: Any, epoch: Any, out: Any, *, networks: int,
         uint32((1 << low_bits) - 1),
         uint32((1 << (bits - low_bits)) - 1),
     )
+    enqueue(shuffle_kernel, (ceil_div(length, THREADS), networks), THREADS, arguments, stream)
 
 
 def follow_order(row_order: Any, epoch: Any, out: Any, *, networks: int, length: int, stream: Any = 0) -> None:
     """row_order: int32 ``[epochs, P, n]``. out: int32 ``[P, n]``."""
     total = networks * length
-    follow_order_kernel[ceil_div(total, THREADS), THREADS, stream](row_order, epoch, out, uint32(total))
+    arguments = (row_order, epoch, out, uint32(total))
+    enqueue(follow_order_kernel, ceil_div(total, THREADS), THREADS, arguments, stream)
 
 
 def batch_sums(
@@ -124,7 +126,7 @@ def batch_sums(
     """row_loss: float32 ``[P, n]``. hits: uint8 ``[P, n]``. loss_sums: float32, hit_counts: int32, both ``[epochs, P,
     S]``, S = ceil(n / batch_size)."""
     batches = ceil_div(length, batch_size)
-    batch_sums_kernel[(batches, networks), SUM_THREADS, stream](
+    arguments = (
         row_loss,
         hits,
         epoch,
@@ -134,10 +136,11 @@ def batch_sums(
         uint32(min(batch_size, length)),
         uint32(batches),
     )
+    enqueue(batch_sums_kernel, (batches, networks), SUM_THREADS, arguments, stream)
 
 
 def advance(epoch: Any, *, stream: Any = 0) -> None:
-    advance_kernel[1, 1, stream](epoch)
+    enqueue(advance_kernel, 1, 1, (epoch,), stream)
 
 
 def report_cases() -> list[ReportCase]:

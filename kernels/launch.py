@@ -10,7 +10,10 @@ a sum, and however many threads and blocks it takes, these are the additions, so
 """
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from numba import cuda
 
 CHUNK = 32  # terms of a sum that one thread adds up before they join the total
 
@@ -22,6 +25,36 @@ SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
 def ceil_div(a: int, b: int) -> int:
     """The smallest whole number that is at least a / b."""
     return -(-a // b)
+
+
+def jit(kernel: Callable[..., None]) -> Any:
+    """A kernel, compiled at its first launch with arguments of new types."""
+    return cuda.jit(kernel)
+
+
+class Launch(NamedTuple):
+    """A kernel and everything that it is launched with."""
+
+    kernel: Any
+    grid: Any
+    threads: int
+    arguments: tuple
+
+    def __call__(self, stream: Any = 0) -> None:
+        self.kernel[self.grid, self.threads, stream](*self.arguments)
+
+
+class Recording(list):
+    """Given to a launcher as its stream, keeps the launches instead of making them: a list of `Launch`."""
+
+
+def enqueue(kernel: Any, grid: Any, threads: int, arguments: tuple, stream: Any) -> None:
+    """Launch a kernel on a stream (0: the default one), or add the launch to a `Recording`."""
+    launch = Launch(kernel, grid, threads, arguments)
+    if isinstance(stream, Recording):
+        stream.append(launch)
+    else:
+        launch(stream)
 
 
 class Gathered(NamedTuple):

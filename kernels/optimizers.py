@@ -16,7 +16,7 @@ from typing import Any
 from numba import cuda, float32, types, uint32
 from numba.cuda import libdevice
 
-from gpunet.kernels.launch import SIMULATOR, ReportCase, StepCounter, ceil_div
+from gpunet.kernels.launch import SIMULATOR, ReportCase, StepCounter, ceil_div, enqueue, jit
 
 THREADS = 256
 
@@ -80,7 +80,7 @@ def step_factors(network, step_table, lr_scale, l2, epoch, index, per_epoch, ste
     return step_table[entry] * scale, step_table[entry + uint32(1)], keep, decay
 
 
-@cuda.jit
+@jit
 def adam_kernel(
     parameters,
     gradient,
@@ -134,7 +134,7 @@ def adam_kernel(
 def make_sgd_kernel(has_momentum: bool) -> Any:
     """Without momentum the velocity is neither read nor written."""
 
-    @cuda.jit
+    @jit
     def sgd_kernel(
         parameters,
         gradient,
@@ -196,7 +196,7 @@ def adam(
     step_table: ``[P, steps, 3]``, of each step: the factor before the direction, that of sqrt(v), and the decoupled
     weight decay, read where `decoupled`. lr_scale: ``[P]``. l2: ``[P]``, or None for no such decay. All are float32.
     """
-    adam_kernel[(ceil_div(length, THREADS), networks), THREADS, stream](
+    arguments = (
         parameters,
         gradient,
         m,
@@ -210,6 +210,7 @@ def adam(
         float32(one_minus_beta2),
         float32(eps),
     )
+    enqueue(adam_kernel, (ceil_div(length, THREADS), networks), THREADS, arguments, stream)
 
 
 def sgd(
@@ -229,7 +230,7 @@ def sgd(
     stream: Any = 0,
 ) -> None:
     """SGD; velocity ``[P, length]`` is used where momentum is not zero. For the rest see `adam`."""
-    make_sgd_kernel(momentum != 0)[(ceil_div(length, THREADS), networks), THREADS, stream](
+    arguments = (
         parameters,
         gradient,
         velocity if momentum else gradient,  # where it is not looked at, any array will do that is not written to
@@ -238,6 +239,7 @@ def sgd(
         *step_arguments(l2, lr_scale, step, steps, length, decoupled),
         float32(momentum),
     )
+    enqueue(make_sgd_kernel(momentum != 0), (ceil_div(length, THREADS), networks), THREADS, arguments, stream)
 
 
 def step_arguments(

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from numba import cuda, float32, int32, types, uint8, uint32
 
-from gpunet.kernels.launch import CHUNK, GatheredLabels, ReportCase, ceil_div
+from gpunet.kernels.launch import CHUNK, GatheredLabels, ReportCase, ceil_div, enqueue, jit
 
 
 class RowLoss(NamedTuple):
@@ -152,7 +152,7 @@ def make_few_classes_kernel(loss: RowLoss, classes: int, gathered: bool, gradien
     tile = tile_rows * classes
     label_index, row_pass = label_index_function(gathered), make_row_pass(loss, classes)
 
-    @cuda.jit
+    @jit
     def few_classes_kernel(logits, labels, row_loss, hits, dlogits, batch, classes_, loss_pitch, inverse_rows):
         z = cuda.shared.array(tile, float32)
         terms = cuda.shared.array(tile, float32)
@@ -191,7 +191,7 @@ def make_many_classes_kernel(loss: RowLoss, gathered: bool, gradient: bool, thre
     uses_maximum, term, addend, add = loss.uses_maximum, loss.term, loss.addend, loss.add
     row_loss_of, factor_of, gradient_of = loss.loss, loss.factor, loss.gradient
 
-    @cuda.jit
+    @jit
     def many_classes_kernel(logits, labels, row_loss, hits, dlogits, batch, classes, loss_pitch, inverse_rows):
         terms = cuda.shared.array(tile, float32)
         sums = cuda.shared.array(chunks, float32)
@@ -302,7 +302,7 @@ def launch(
     """Launch a loss's kernel; the launcher of each loss says what the arguments are."""
     constants = VARIANTS[variant or variant_for(classes)]
     kernel, tile_rows = make_kernel(loss, classes, isinstance(labels, GatheredLabels), dlogits is not None, constants)
-    kernel[(ceil_div(rows, tile_rows), networks), constants.threads, stream](
+    arguments = (
         logits,
         label_source(labels),
         row_loss,
@@ -313,6 +313,7 @@ def launch(
         uint32(loss_pitch),
         float32(1 / rows),
     )
+    enqueue(kernel, (ceil_div(rows, tile_rows), networks), constants.threads, arguments, stream)
 
 
 GATHERED_LABELS = types.Tuple((int32[::1], int32[::1], uint32))
