@@ -18,6 +18,7 @@ from gpunet.optimizers import Adam, Optimizer, optimizer_state
 
 DIVERGED_ADVICE = "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
 SHUFFLES = ("each epoch", "once", "never")
+SECONDS_UNSEEN = 0.5  # how long a device may train before somebody looks whether the losses are still numbers
 
 
 class TrainingDiverged(InputError):
@@ -49,26 +50,29 @@ def train(
     shuffle: "each epoch", "once" (one random order for all epochs), "never", or an explicit order of rows, integers
     ``[epochs, n]`` or ``[epochs, P, n]``. Random orders follow from the networks' seeds.
     evaluate_training: take the loss of the training rows after each epoch as well.
-    on_epoch: called after each epoch; it costs a device backend a synchronisation.
+    on_epoch: called after each epoch; only this makes the host wait for a device in each.
 
     Ctrl-C ends the run cleanly after the operation at hand: what was learnt so far stays.
     Raises `InputError` for unusable arguments and `TrainingDiverged` when a loss is no longer finite.
     """
     run = _Run(network, images, labels, train_rows, validation_rows, epochs, batch_size, shuffle, evaluate_training)
-    replay = network.ops.capture(
-        run.launches(optimizer or Adam()), network.largest_product(max(run.batch_size, run.largest_evaluation))
-    )
-    finished, interrupted = 0, False
+    largest_product = network.largest_product(max(run.batch_size, run.largest_evaluation))
+    replay = network.ops.capture(run.launches(optimizer or Adam()), largest_product, calls=epochs)
+    finished, checked, interrupted = 0, 0, False
     began = time.perf_counter()
+    next_look = began + SECONDS_UNSEEN
     try:
         for epoch in range(epochs):
             replay()
-            run.check_finite(epoch)
             finished = epoch + 1
+            if on_epoch is not None or finished == epochs or time.perf_counter() > next_look:
+                run.check_finite(checked, finished)
+                checked, next_look = finished, time.perf_counter() + SECONDS_UNSEEN
             if on_epoch is not None:
                 on_epoch(run.report(epoch))
     except KeyboardInterrupt:
         interrupted = True
+    run.check_finite(checked, finished)
     run.check_parameters()
     return run.history(finished, time.perf_counter() - began, interrupted)
 
@@ -153,13 +157,15 @@ class _Run:
         launches.append(partial(ops.advance, self.epoch))
         return launches
 
-    def check_finite(self, epoch: int) -> None:
-        losses = self.ops.to_host(self.training.loss_sums[epoch])
+    def check_finite(self, first: int, end: int) -> None:
+        """Raise `TrainingDiverged` unless all losses of these epochs are numbers. Waits for the device."""
+        losses = self.ops.to_host(self.training.loss_sums[first:end])
         if not np.isfinite(losses).all():
-            network, step = np.argwhere(~np.isfinite(losses))[0]
+            step_of_run = np.argwhere(~np.isfinite(losses))[:, [0, 2, 1]]  # epoch, step, network
+            epoch, step, network = min(map(tuple, step_of_run))
             which = "" if self.network.single else f" of network {network}"
             raise TrainingDiverged(
-                f"the loss{which} was no finite number any more in epoch {epoch + 1}, step {step + 1}: "
+                f"the loss{which} was no finite number any more in epoch {first + epoch + 1}, step {step + 1}: "
                 + DIVERGED_ADVICE
             )
 

@@ -6,7 +6,7 @@ another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,20 @@ from gpunet.kernels.binary_cross_entropy import binary_cross_entropy
 from gpunet.kernels.dense_backward import dense_backward
 from gpunet.kernels.dense_forward import dense_forward
 from gpunet.kernels.dense_update import COLUMNS, dense_gradient, dense_update, tile_table
-from gpunet.kernels.launch import SIMULATOR, DropoutArrays, Gathered, GatheredLabels, StepCounter
+from gpunet.kernels.launch import (
+    SIMULATOR,
+    DropoutArrays,
+    Gathered,
+    GatheredLabels,
+    Launch,
+    Recording,
+    StepCounter,
+)
 from gpunet.kernels.softmax_cross_entropy import softmax_cross_entropy
 from gpunet.kernels.squared_error import squared_error
 from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
 from gpunet.ops.device_memory import DeviceMemory, SimulatorMemory
+from gpunet.ops.replay import Replay
 
 BYTES_PER_WORD = 4
 LOSSES = {
@@ -35,10 +44,15 @@ LOSSES = {
 class CudaOps:
     """Operations on CuPy arrays of float32 on one device, or on NumPy arrays in the simulator."""
 
-    def __init__(self, device: int = 0) -> None:
+    cache_bytes = None  # the more networks side by side, the better a device is used
+
+    def __init__(self, device: int = 0, *, graphs: bool = True) -> None:
+        """graphs: replay captured lists of launches as CUDA graphs; where not, they are launched one by one."""
         self.name = "sim" if SIMULATOR else "cuda"
         self.dtype = np.dtype(np.float32)
         self._memory = SimulatorMemory() if SIMULATOR else DeviceMemory(device)
+        self._graphs = graphs
+        self._stream: Any = self._memory.stream  # where launches go
         self._tables: dict[tuple, Any] = {}  # of rows and tiles, by what they are made from
         self._no_step = Step(self.zeros(1, np.int32), 0, 1)  # for operations without dropout
 
@@ -60,6 +74,10 @@ class CudaOps:
         """A copy of an array for the host, of the same type. Waits for the device."""
         return self._memory.to_host(array)
 
+    def available_bytes(self) -> int:
+        """Memory that new arrays can take."""
+        return self._memory.available_bytes()
+
     def images(self, images: np.ndarray) -> tuple[Any, float]:
         """Lay a data set where the kernels read it: bytes as uint32 words of four, each row padded with zeros to a
         whole word.
@@ -77,15 +95,15 @@ class CudaOps:
         """None: the kernels gather as they read."""
         return None, None
 
-    def capture(self, launches: Sequence[Callable[[], None]], largest_product: int = 0) -> Callable[[], None]:
-        """One call that makes all these calls, in order. largest_product: see `NumpyOps.capture`; not needed here."""
-        launches = tuple(launches)
+    def capture(
+        self, launches: Sequence[Callable[[], None]], largest_product: int = 0, calls: int = 1
+    ) -> Callable[[], None]:
+        """One call that makes all these calls, in order: a `Replay`, which a device makes a CUDA graph of.
 
-        def run() -> None:
-            for launch in launches:
-                launch()
-
-        return run
+        Arguments are looked at now, and never again. calls: how often it is going to be called. largest_product: see
+        `NumpyOps.capture`; not needed here.
+        """
+        return Replay(self._record(launches), self._memory, graphs=self._graphs, calls=calls)
 
     # Operations of a step
 
@@ -118,6 +136,7 @@ class CudaOps:
             activation=activation,
             dropout=self._dropout(dropout),
             step=self._step(step),
+            stream=self._stream,
         )
 
     def dense_backward(
@@ -145,6 +164,7 @@ class CudaOps:
             activation=activation,
             dropout=self._dropout(dropout),
             step=self._step(step),
+            stream=self._stream,
         )
 
     def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
@@ -203,6 +223,7 @@ class CudaOps:
             activation=activation,
             dropout=self._dropout(dropout),
             step=self._step(step),
+            stream=self._stream,
         )
 
     def dense_gradient(
@@ -227,6 +248,7 @@ class CudaOps:
                 step=self._step(step),
                 dropout=self._dropout_of_any(layers),
                 words=self._reads_words(layers),
+                stream=self._stream,
             )
 
     def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
@@ -275,11 +297,12 @@ class CudaOps:
     def shuffle(self, split_rows: Any, seeds: Any, epoch: Any, out: Any) -> None:
         networks, length = out.shape
         arrays = map(self._flat, (split_rows, seeds, epoch, out))
-        epoch_kernels.shuffle(*arrays, networks=networks, length=length)
+        epoch_kernels.shuffle(*arrays, networks=networks, length=length, stream=self._stream)
 
     def follow_order(self, row_order: Any, epoch: Any, out: Any) -> None:
         networks, length = out.shape
-        epoch_kernels.follow_order(*map(self._flat, (row_order, epoch, out)), networks=networks, length=length)
+        arrays = map(self._flat, (row_order, epoch, out))
+        epoch_kernels.follow_order(*arrays, networks=networks, length=length, stream=self._stream)
 
     def batch_sums(
         self, row_loss: Any, hits: Any, batch_size: int, epoch: Any, loss_sums: Any, hit_counts: Any
@@ -294,12 +317,25 @@ class CudaOps:
             self._flat(hit_counts),
             networks=networks,
             length=length,
+            stream=self._stream,
         )
 
     def advance(self, epoch: Any) -> None:
-        epoch_kernels.advance(self._flat(epoch))
+        epoch_kernels.advance(self._flat(epoch), stream=self._stream)
 
     # From the contract's arguments to the kernels'
+
+    def _record(self, launches: Iterable[Callable[[], None]]) -> list[Launch]:
+        """The kernel launches of which these calls consist, none of them made."""
+        recording = Recording()
+        self._stream = recording
+        try:
+            for launch in launches:
+                launch()
+        finally:
+            self._stream = self._memory.stream
+            self._memory.forget_wrappers()  # what the recording needs it holds itself
+        return recording
 
     def _flat(self, array: Any) -> Any:
         return self._memory.flat(array)
@@ -331,6 +367,7 @@ class CudaOps:
             rows=rows,
             classes=classes,
             loss_pitch=_pitch(row_loss),
+            stream=self._stream,
         )
 
     # Of updates
@@ -346,6 +383,7 @@ class CudaOps:
             "steps": state.step_table.shape[1],
             "step": self._step(step),
             "decoupled": state.decoupled,
+            "stream": self._stream,
         }
 
     def _first_input(self, layers: Sequence[LayerGradient]) -> Gathered:

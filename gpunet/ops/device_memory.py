@@ -4,10 +4,15 @@ simulator in NumPy. CuPy is imported here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from gpunet.kernels.launch import Launch
+from gpunet.ops import host_memory
 
 
 def span(array: Any) -> int:
@@ -22,6 +27,10 @@ class SimulatorMemory:
     """NumPy arrays, for kernels that Numba's simulator runs."""
 
     device_name = "Numba's CUDA simulator"
+    stream = 0
+
+    def __init__(self) -> None:
+        self.have_run: set[Any] = set()  # kernels
 
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> np.ndarray:
         return np.zeros(shape, dtype)
@@ -31,6 +40,9 @@ class SimulatorMemory:
 
     def to_host(self, array: np.ndarray) -> np.ndarray:
         return np.array(array)
+
+    def available_bytes(self) -> int:
+        return host_memory.available_bytes()
 
     def address(self, array: np.ndarray) -> int:
         return array.ctypes.data
@@ -45,29 +57,46 @@ class SimulatorMemory:
         line = np.lib.stride_tricks.as_strided(array, (length or span(array),), (array.itemsize,))
         return FakeCUDAArray(line)
 
+    def forget_wrappers(self) -> None:
+        """Nothing is kept here."""
+
+    def graph(self, launches: Sequence[Launch]) -> None:
+        """None: the simulator has no graphs."""
+
 
 class DeviceMemory:
-    """CuPy arrays on one device."""
+    """CuPy arrays on one device, and the stream on which everything is done with them."""
 
     def __init__(self, device: int) -> None:
         import cupy
         from numba import cuda
 
         self._cupy, self._cuda = cupy, cuda
-        self._device = cupy.cuda.Device(device)
-        self._device.use()
+        self._device = device
+        cupy.cuda.Device(device).use()
         cuda.select_device(device)
         self.device_name = cupy.cuda.runtime.getDeviceProperties(device)["name"].decode()
+        # Not the default stream: that one cannot be captured, and waits for all others.
+        self._cupy_stream = cupy.cuda.Stream(non_blocking=True)
+        self.stream = cuda.external_stream(self._cupy_stream.ptr)
+        self.have_run: set[Any] = set()  # kernels
         self._wrapped: dict[tuple[int, int, str], Any] = {}
 
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> Any:
-        return self._cupy.zeros(shape, dtype)
+        with self._cupy_stream, self._enough_memory():
+            return self._cupy.zeros(shape, dtype)
 
     def asarray(self, values: Any, dtype: Any) -> Any:
-        return self._cupy.array(values, dtype=dtype, order="C")
+        with self._cupy_stream, self._enough_memory():
+            return self._cupy.array(values, dtype=dtype, order="C")
 
     def to_host(self, array: Any) -> np.ndarray:
-        return self._cupy.asnumpy(array)
+        with self._cupy_stream:
+            return array.get()
+
+    def available_bytes(self) -> int:
+        """What the device has free, and what CuPy's pool holds ready for the next arrays."""
+        return self._cupy.cuda.runtime.memGetInfo()[0] + self._cupy.get_default_memory_pool().free_bytes()
 
     def address(self, array: Any) -> int:
         return array.data.ptr
@@ -75,13 +104,38 @@ class DeviceMemory:
     def flat(self, array: Any, length: int | None = None) -> Any:
         """The memory from an array's first element to its last, or of that length, as a Numba array of one dimension.
 
-        Wrapped once and kept: a CuPy array handed to a kernel as it is would make Numba wait for the array's stream.
+        Wrapped once and kept until `forget_wrappers`. Numba is told not to wait for the array's stream, which is
+        the kernel's own.
         """
         key = (array.data.ptr, length or span(array), array.dtype.char)
         wrapped = self._wrapped.get(key)
         if wrapped is None:
-            if len(self._wrapped) >= 4096:  # wrappers keep their memory alive: those of runs long past go
-                self._wrapped.clear()
             line = self._cupy.ndarray((key[1],), array.dtype, memptr=array.data)
             wrapped = self._wrapped[key] = self._cuda.as_cuda_array(line, sync=False)
         return wrapped
+
+    def forget_wrappers(self) -> None:
+        """Let go of arrays that nothing but their wrappers keeps alive."""
+        self._wrapped.clear()
+
+    def graph(self, launches: Sequence[Launch]) -> Callable[[], None]:
+        """Capture launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
+        stream = self._cupy_stream
+        with self._cuda.defer_cleanup():  # freeing memory is not allowed while a stream captures
+            stream.begin_capture()
+            try:
+                for launch in launches:
+                    launch(self.stream)
+            finally:
+                graph = stream.end_capture()
+        return partial(graph.launch, stream)
+
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        try:
+            yield
+        except self._cupy.cuda.memory.OutOfMemoryError as error:
+            free, total = self._cupy.cuda.runtime.memGetInfo()
+            raise MemoryError(
+                f"device {self._device}, {self.device_name}, has {free / 2**30:.1f} GB of {total / 2**30:.1f} GB left"
+            ) from error

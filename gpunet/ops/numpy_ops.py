@@ -67,11 +67,14 @@ class NumpyOps:
         memory."""
         return self.zeros((networks, rows, inputs)), self.zeros((networks, rows), np.int32)
 
-    def capture(self, launches: Sequence[Callable[[], None]], largest_product: int = 0) -> Callable[[], None]:
+    def capture(
+        self, launches: Sequence[Callable[[], None]], largest_product: int = 0, calls: int = 1
+    ) -> Callable[[], None]:
         """One call that makes all these calls, in order.
 
         largest_product: multiply-adds of their largest matrix product, from which follows how many threads BLAS is
-        given. Overflow and NaN are left to whoever looks at the losses; NumPy does not warn of them one by one.
+        given. calls: how often it is going to be called; of no account here. Overflow and NaN are left to whoever looks
+        at the losses; NumPy does not warn of them one by one.
         """
         launches = tuple(launches)
         threads = max(1, largest_product // MULTIPLY_ADDS_PER_THREAD)
