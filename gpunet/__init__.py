@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "MLP": "gpunet.network",
+    "Population": "gpunet.population",
     "train": "gpunet.training",
     "TrainingDiverged": "gpunet.training",
     "Adam": "gpunet.optimizers",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from gpunet.network import MLP, probabilities
-from gpunet.ops import NumpyOps
+from gpunet.network import MLP, PREDICTION_BATCH, Workspace, probabilities
+from gpunet.ops import Batch, NumpyOps
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,42 @@ class Evaluation:
     confusion_matrix: np.ndarray
     report: dict[str, Any]
     report_text: str
+
+
+@dataclass(frozen=True)
+class PopulationEvaluation:
+    """Figures of P networks, each on n images of C classes; of a network that is not sound NaN, -1 and zeros.
+
+    loss: float64 ``[P]``, mean. accuracy: float64 ``[P]``, shares (0..1). predictions: int64 ``[P, n]``.
+    confusion_matrix: int64 ``[P, C, C]``, rows are true classes.
+    """
+
+    loss: np.ndarray
+    accuracy: np.ndarray
+    predictions: np.ndarray
+    confusion_matrix: np.ndarray
+
+    def class_figures(self) -> dict[str, np.ndarray]:
+        """precision, recall and f1 of each class: float64 ``[P, C]``, 0 where there is nothing to divide by."""
+        right = self.confusion_matrix.diagonal(axis1=1, axis2=2)
+        true, read = self.confusion_matrix.sum(axis=2), self.confusion_matrix.sum(axis=1)
+        return {
+            "precision": right / np.maximum(read, 1),
+            "recall": right / np.maximum(true, 1),
+            "f1": 2 * right / np.maximum(true + read, 1),
+        }
+
+    @classmethod
+    def missing(cls, networks: int, images: int, classes: int) -> PopulationEvaluation:
+        """Of networks none of which is sound."""
+        nothing = np.full(networks, np.nan)
+        matrices = np.zeros((networks, classes, classes), np.int64)
+        return cls(nothing, nothing, np.full((networks, images), -1), matrices)
+
+    @classmethod
+    def side_by_side(cls, parts: Sequence[PopulationEvaluation]) -> PopulationEvaluation:
+        """The evaluation of all the networks of several."""
+        return cls(*(np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(cls)))
 
 
 def evaluate(network: MLP, images: np.ndarray, labels: np.ndarray, class_names: tuple[str, ...]) -> Evaluation:
@@ -49,8 +86,42 @@ def evaluate(network: MLP, images: np.ndarray, labels: np.ndarray, class_names: 
     )
 
 
+def evaluate_networks(
+    network: MLP, images: np.ndarray, labels: np.ndarray, rows: np.ndarray, classes: int, sound: np.ndarray
+) -> PopulationEvaluation:
+    """Evaluate the P networks of an MLP, each on its own rows ``[P, n]``; sound: bool ``[P]``, which of them count."""
+    logits, labels = _logits(network, images, rows), labels[rows]
+    predictions = network.predict_from(logits)
+    pairs = (np.arange(len(rows))[:, None] * classes + labels) * classes + predictions
+    matrix = np.bincount(pairs.ravel(), minlength=len(rows) * classes**2).reshape(len(rows), classes, classes)
+    losses = [_mean_loss(network.loss, *pair) for pair in zip(logits, labels, strict=True)]
+    return PopulationEvaluation(
+        loss=np.where(sound, losses, np.nan),
+        accuracy=np.where(sound, (predictions == labels).mean(axis=1), np.nan),
+        predictions=np.where(sound[:, None], predictions, -1),
+        confusion_matrix=np.where(sound[:, None, None], matrix, 0),
+    )
+
+
+def _logits(network: MLP, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """float ``[P, n, O]`` of each network's own rows ``[P, n]``: the bits that `MLP.logits` gives of these images."""
+    network.check_images(images)
+    ops = network.ops
+    values, scale = ops.images(images)
+    no_labels, parts = ops.zeros(len(images), np.int32), []
+    for start in range(0, rows.shape[1], PREDICTION_BATCH):
+        part = ops.asarray(rows[:, start : start + PREDICTION_BATCH], np.int32)
+        work = Workspace(network, part.shape[1], gradients=False)
+        batch = Batch(values, no_labels, part, scale, work.x, work.y)
+        figures = ops.zeros(part.shape), ops.zeros(part.shape, np.uint8)
+        ops.capture(network.evaluation_launches(batch, work, *figures), network.largest_product(part.shape[1]))()
+        parts.append(ops.to_host(work.logits))
+    return np.concatenate(parts, axis=1)
+
+
 def _mean_loss(loss: str, logits: np.ndarray, labels: np.ndarray) -> float:
     """The mean row loss in float64."""
     row_loss, hits = np.empty((1, len(labels))), np.empty((1, len(labels)), np.uint8)
-    getattr(NumpyOps(np.float64), loss)(logits[None].astype(np.float64), labels[None], row_loss, hits)
+    with np.errstate(all="ignore"):  # of a network close to divergence the loss is infinite or NaN, and says so
+        getattr(NumpyOps(np.float64), loss)(logits[None].astype(np.float64), labels[None], row_loss, hits)
     return float(row_loss.mean())

@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunet import counter_rng
 from gpunet.errors import InputError
-from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, Step
+from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, Step, serves_per_sample_sgd
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.numpy_losses import LOSSES
 from gpunet.parameters import INITIALIZERS, ParameterLayout, aligned, initial_parameters, named_views
@@ -172,6 +172,23 @@ class MLP:
             partial(self.ops.dense_update, self._layer_gradients(batch, work, self._dropouts), state, step),
         ]
 
+    def learns_by_row(self, batch_size: int, state: OptimizerState) -> bool:
+        """Whether one operation makes all steps of an epoch: see `row_by_row_launch`."""
+        return batch_size == 1 and not any(self._dropouts) and serves_per_sample_sgd(self.sizes, self.loss, state)
+
+    def row_by_row_launch(self, batch: Batch, row_loss: Any, hits: Any, state: OptimizerState, step: Step) -> Launch:
+        """The training steps, `step` and on, of which each takes one row of the batch."""
+        return partial(
+            self.ops.per_sample_sgd,
+            batch,
+            self.layers,
+            state,
+            step,
+            row_loss=row_loss,
+            hits=hits,
+            activation=self.activation,
+        )
+
     def evaluation_launches(self, batch: Batch, work: Workspace, row_loss: Any, hits: Any) -> list[Launch]:
         """Losses and hits of a batch, without dropout and gradients."""
         return [*self._hidden_launches(batch, work), self._head_launch(batch, work, row_loss, hits)]
@@ -278,12 +295,8 @@ class MLP:
         ):
             needed = "one output" if self.loss == "binary_cross_entropy" else "two outputs or more"
             raise InputError(f"the loss {self.loss} needs {needed}, but the last layer size is {outputs}")
-        whole = all(isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32 for seed in self.seeds)
-        if not self.seeds or not whole:
-            raise InputError(f"a seed must be a whole number from 0 to 4294967295, not {self.seeds}")
-        rates = np.asarray(self.dropout, np.float64)
-        if rates.shape not in ((), (len(self.seeds),)) or not np.all((rates >= 0) & (rates < 1)):
-            raise InputError(f"dropout must be at least 0 and below 1, one number or one a network, not {self.dropout}")
+        check_seeds(self.seeds)
+        check_dropout(self.dropout, len(self.seeds))
 
     def check_images(self, images: np.ndarray) -> None:
         """Raise `InputError` unless these are images for this network."""
@@ -336,6 +349,20 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     z -= z.max(axis=-1, keepdims=True)
     np.exp(z, out=z)
     return z / z.sum(axis=-1, keepdims=True)
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Raise `InputError` unless these are seeds, one at least."""
+    whole = all(isinstance(seed, (int, np.integer)) and 0 <= seed < 2**32 for seed in seeds)
+    if not seeds or not whole:
+        raise InputError(f"a seed must be a whole number from 0 to 4294967295, not {seeds}")
+
+
+def check_dropout(dropout: float | Sequence[float], networks: int) -> None:
+    """Raise `InputError` unless this is a rate, or one for each of so many networks."""
+    rates = np.asarray(dropout, np.float64)
+    if rates.shape not in ((), (networks,)) or not np.all((rates >= 0) & (rates < 1)):
+        raise InputError(f"dropout must be at least 0 and below 1, one number or one a network, not {dropout}")
 
 
 def _check_name(what: str, name: str, known: dict[str, Any]) -> None:

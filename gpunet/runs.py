@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from gpunet.data import choose_classes, limit_images, load_data, stratified_split
 from gpunet.data.dataset import Dataset
 from gpunet.data.split import Split
@@ -137,30 +139,56 @@ class RunResult:
     test: Evaluation
     seconds: dict[str, float]
 
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return (self.config.seed,)
+
 
 def prepare(config: RunConfig) -> tuple[Dataset, Split]:
     """Load the data that a configuration names, choose its classes, and split it as the reports did."""
-    dataset = load_data(config.data)
-    if config.classes is not None:
-        dataset = choose_classes(dataset, config.classes)
+    dataset = load_classes(config)
     if config.limit is not None:
         dataset = limit_images(dataset, config.limit, seed=config.seed)
-    validation = 0.2 if config.task == "multiclass" else 0.0
-    return dataset, stratified_split(dataset.labels, seed=config.seed, validation=validation)
+    return dataset, split_rows(config, dataset.labels, config.seed)
+
+
+def load_classes(config: RunConfig) -> Dataset:
+    """The data that a configuration names, of the classes that it names, however many images."""
+    dataset = load_data(config.data)
+    return dataset if config.classes is None else choose_classes(dataset, config.classes)
+
+
+def split_rows(config: RunConfig, labels: np.ndarray, seed: int) -> Split:
+    """Split the rows of these labels as the reports did."""
+    return stratified_split(labels, seed=seed, validation=0.2 if config.task == "multiclass" else 0.0)
+
+
+def network_options(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
+    """What a configuration says of its network, as arguments of `MLP` and `Population`."""
+    outputs = 1 if config.task == "binary" else len(dataset.class_names)
+    return {
+        "sizes": (dataset.images.shape[1], *config.hidden, outputs),
+        "activation": config.activation,
+        "loss": config.loss,
+        "dropout": config.dropout,
+        "init": config.init,
+    }
+
+
+def training_options(config: RunConfig) -> dict[str, Any]:
+    """What a configuration says of training, as arguments of `train` and `Population.train`."""
+    return {
+        "optimizer": config.make_optimizer(),
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "shuffle": config.shuffle,
+        "evaluate_training": True,
+    }
 
 
 def make_network(config: RunConfig, dataset: Dataset, ops: Any = None) -> MLP:
     """The untrained network for a configuration, its parameters where `ops` computes (default: NumPy)."""
-    outputs = 1 if config.task == "binary" else len(dataset.class_names)
-    return MLP(
-        (dataset.images.shape[1], *config.hidden, outputs),
-        config.activation,
-        config.seed,
-        loss=config.loss,
-        dropout=config.dropout,
-        init=config.init,
-        ops=ops,
-    )
+    return MLP(seed=config.seed, ops=ops, **network_options(config, dataset))
 
 
 def run(
@@ -186,12 +214,8 @@ def run(
         dataset.labels,
         split.train,
         split.validation if len(split.validation) else None,
-        optimizer=config.make_optimizer(),
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        shuffle=config.shuffle,
-        evaluate_training=True,
         on_epoch=on_epoch,
+        **training_options(config),
     )
     seconds["training"] = history.seconds
     began = time.perf_counter()

@@ -37,6 +37,7 @@ def train(
     batch_size: int = 64,
     shuffle: str | np.ndarray = "each epoch",
     evaluate_training: bool = False,
+    stop_if_one_diverges: bool = True,
     on_epoch: Callable[[EpochReport], None] | None = None,
 ) -> History:
     """Train a network (all P of a population, side by side) by minibatch gradient descent; it changes in place.
@@ -50,12 +51,14 @@ def train(
     shuffle: "each epoch", "once" (one random order for all epochs), "never", or an explicit order of rows, integers
     ``[epochs, n]`` or ``[epochs, P, n]``. Random orders follow from the networks' seeds.
     evaluate_training: take the loss of the training rows after each epoch as well.
+    stop_if_one_diverges: False lets the others of a population go on, as long as there is one.
     on_epoch: called after each epoch; only this makes the host wait for a device in each.
 
     Ctrl-C ends the run cleanly after the operation at hand: what was learnt so far stays.
     Raises `InputError` for unusable arguments and `TrainingDiverged` when a loss is no longer finite.
     """
     run = _Run(network, images, labels, train_rows, validation_rows, epochs, batch_size, shuffle, evaluate_training)
+    run.must_be_finite = np.all if stop_if_one_diverges else np.any
     largest_product = network.largest_product(max(run.batch_size, run.largest_evaluation))
     replay = network.ops.capture(run.launches(optimizer or Adam()), largest_product, calls=epochs)
     finished, checked, interrupted = 0, 0, False
@@ -115,8 +118,9 @@ class _Run:
         evaluate_training: bool,
     ) -> None:
         _check_data(network, images, labels)
-        _check_counts(epochs=epochs, batch_size=batch_size)
+        check_counts(epochs=epochs, batch_size=batch_size)
         self.network, self.ops, self.epochs = network, network.ops, epochs
+        self.must_be_finite: Callable[[np.ndarray], Any] = np.all  # of the networks: all, or any
         self.images, self.scale = self.ops.images(images)
         self.labels = self.ops.asarray(labels, np.int32)
         self.epoch = self.ops.zeros(1, np.int32)
@@ -142,10 +146,15 @@ class _Run:
         )
         launches = list(self.row_launches)
         works: dict[tuple[int, bool], Workspace] = {}
-        for index, part in enumerate(self.training.slices):
-            launches += network.training_launches(
-                *self._batch(self.training, part, works, gradients=True), state, Step(self.epoch, index, steps)
-            )
+        if network.learns_by_row(self.batch_size, state):
+            m = self.training
+            batch = Batch(self.images, self.labels, m.rows, self.scale, None, None)
+            launches.append(network.row_by_row_launch(batch, m.row_loss, m.hits, state, Step(self.epoch, 0, steps)))
+        else:
+            for index, part in enumerate(self.training.slices):
+                launches += network.training_launches(
+                    *self._batch(self.training, part, works, gradients=True), state, Step(self.epoch, index, steps)
+                )
         for measured in (self.after, self.validation):
             for part in measured.slices if measured else ():
                 launches += network.evaluation_launches(*self._batch(measured, part, works, gradients=False))
@@ -158,9 +167,9 @@ class _Run:
         return launches
 
     def check_finite(self, first: int, end: int) -> None:
-        """Raise `TrainingDiverged` unless all losses of these epochs are numbers. Waits for the device."""
+        """Raise `TrainingDiverged` unless the losses of these epochs are numbers. Waits for the device."""
         losses = self.ops.to_host(self.training.loss_sums[first:end])
-        if not np.isfinite(losses).all():
+        if not self.must_be_finite(np.isfinite(losses).all(axis=(0, 2))):
             step_of_run = np.argwhere(~np.isfinite(losses))[:, [0, 2, 1]]  # epoch, step, network
             epoch, step, network = min(map(tuple, step_of_run))
             which = "" if self.network.single else f" of network {network}"
@@ -171,7 +180,7 @@ class _Run:
 
     def check_parameters(self) -> None:
         """The last update of all is seen by no loss."""
-        if not np.isfinite(self.ops.to_host(self.network.parameters)).all():
+        if not self.must_be_finite(np.isfinite(self.ops.to_host(self.network.parameters)).all(axis=1)):
             raise TrainingDiverged(f"the last step left weights that are no finite numbers: {DIVERGED_ADVICE}")
 
     def report(self, epoch: int) -> EpochReport:
@@ -263,7 +272,8 @@ def _check_data(network: MLP, images: np.ndarray, labels: np.ndarray) -> None:
     network.check_labels(labels, len(images))
 
 
-def _check_counts(**counts: int) -> None:
+def check_counts(**counts: int) -> None:
+    """Raise `InputError`, by the name of the one at fault, unless these are positive whole numbers."""
     for name, count in counts.items():
         if not isinstance(count, (int, np.integer)) or count <= 0:
             raise InputError(f"{name} must be a positive whole number, not {count}")

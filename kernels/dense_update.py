@@ -12,7 +12,8 @@ A block makes one tile of the [I + 1, O] sums of one layer and network; a table 
 the batch: each sums the whole tile over its own chunk of 32 rows, 6 x 4 sums in each thread's registers, so that
 several chunks are under way at once and each is summed in the canonical order. Through shared memory the threads then
 change places: each adds up the chunks of a few sums, in ascending order, and updates those weights. It has had them in
-registers since the kernel began, so the reading of parameters, m and v hides behind the product.
+registers since the kernel began, so the reading of parameters, m and v hides behind the product. For a batch of one
+row there is a kernel of another kind, in dense_update_single_row.py, which takes the same arguments.
 
 Bytes moved: parameters, m and v once each way (24 for a weight under Adam), dz once for each column of tiles and x once
 for each row of tiles, both from the L2 cache. The population is on grid axis y.
@@ -21,42 +22,31 @@ for each row of tiles, both from the L2 cache. The population is on grid axis y.
 import math
 from collections.abc import Collection, Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from numba import cuda, float32, types, uint32
 
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
+from gpunet.kernels.dense_update_single_row import make_single_row_kernel
 from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter, enqueue, jit
 from gpunet.kernels.optimizers import FLOATS, INTEGERS, STEP_TYPES, adam_step, sgd_step, step_arguments, step_factors
-
-# Columns of the table of tiles.
-LAYER, FIRST_INPUT, FIRST_OUTPUT, INPUTS, OUTPUTS, X, DZ, WEIGHT, BIAS, DROPPED = range(10)
-COLUMNS = 10
+from gpunet.kernels.update_table import (
+    BIAS,
+    COLUMNS,
+    DROPPED,
+    DZ,
+    FIRST_INPUT,
+    FIRST_OUTPUT,
+    INPUTS,
+    LAYER,
+    OUTPUTS,
+    WEIGHT,
+    Run,
+    Tile,
+    X,
+)
 
 UNROLLED = 4  # rows of a chunk in one turn of the innermost loop
-
-
-class Tile(NamedTuple):
-    """How a block is cut up: a warp's lanes lie down x across the tile, each with lane_inputs x lane_outputs sums, and
-    `chunks` warps take as many chunks of rows at a time."""
-
-    lane_inputs: int
-    lane_outputs: int
-    down: int
-    across: int
-    chunks: int
-
-    @property
-    def inputs(self) -> int:
-        return self.lane_inputs * self.down
-
-    @property
-    def outputs(self) -> int:
-        return self.lane_outputs * self.across
-
-    @property
-    def threads(self) -> int:
-        return self.down * self.across * self.chunks
 
 
 # As many chunks of rows at a time as the batch has. The fewer there are, the smaller the tile, so that a thread updates
@@ -66,11 +56,20 @@ VARIANTS = {
     "four_chunks": Tile(6, 4, down=8, across=4, chunks=4),
     "two_chunks": Tile(3, 4, down=8, across=4, chunks=2),
     "one_chunk": Tile(2, 4, down=4, across=8, chunks=1),
+    # a batch of one row, and no other: 784-10-1 makes 17 blocks
+    "single_row": Run(threads=64, weights=8),
 }
 
 
 def variant_for(rows: int) -> str:
+    if rows == 1:
+        return "single_row"
     return "one_chunk" if rows <= CHUNK else "two_chunks" if rows <= 2 * CHUNK else "four_chunks"
+
+
+def _make_kernel(shape: Tile | Run, method: str, words: bool, dropout: bool) -> Any:
+    make = make_single_row_kernel if isinstance(shape, Run) else make_dense_update_kernel
+    return make(shape, method, words, dropout)
 
 
 def tile_table(
@@ -88,13 +87,12 @@ def tile_table(
     and dz_offsets: where the layer's input ``[P, B, I]`` begins in `activations` (not looked at for the first layer),
     and its gradient ``[P, B, O]`` in `dz`. dropped: indices of the layers whose input dropout is applied to.
     """
-    tile = VARIANTS[variant or variant_for(rows)]
+    shape = VARIANTS[variant or variant_for(rows)]
     table: list[int] = []
     for layer, (weight, bias, inputs, outputs) in enumerate(layers):
-        for i in range(0, inputs + 1, tile.inputs):
-            for o in range(0, outputs, tile.outputs):
-                place = x_offsets[layer], dz_offsets[layer], weight, bias
-                table += (layer, i, o, inputs, outputs, *place, int(layer in dropped))
+        offsets = x_offsets[layer], dz_offsets[layer], weight, bias
+        for i, o in shape.places(inputs, outputs):
+            table += (layer, i, o, inputs, outputs, *offsets, int(layer in dropped))
     return table
 
 
@@ -459,8 +457,10 @@ def dense_gradient(
 
 def _launch(rule, x, activations, dz, table, buffers, step, constants, counts, dropout, words, variant, stream) -> None:
     networks, rows, tiles = counts
-    tile = VARIANTS[variant or variant_for(rows)]
-    kernel = make_dense_update_kernel(tile, rule, words, dropout is not None)
+    shape = VARIANTS[variant or variant_for(rows)]
+    if isinstance(shape, Run) and rows != 1:
+        raise ValueError(f"the variant {variant} serves a batch of one row, not of {rows}")
+    kernel = _make_kernel(shape, rule, words, dropout is not None)
     # Where an array is not looked at, any will do that is not written to (the simulator copies each argument back).
     seeds, thresholds, scales = (table, table, dz) if dropout is None else dropout[:3]
     arguments = (
@@ -480,23 +480,27 @@ def _launch(rule, x, activations, dz, table, buffers, step, constants, counts, d
         *step,
         *map(float32, constants),
     )
-    enqueue(kernel, (tiles, networks), tile.threads, arguments, stream)
+    enqueue(kernel, (tiles, networks), shape.threads, arguments, stream)
 
 
 def report_cases() -> list[ReportCase]:
     words, u32, f32 = types.Array(types.uint32, 1, "C"), types.uint32, types.float32
 
     def case(name: str, variant: str, method: str = "adam", bytes_: bool = True, dropout: bool = False) -> ReportCase:
-        tile = VARIANTS[variant]
+        shape = VARIANTS[variant]
         masks = (words, words, FLOATS) if dropout else (INTEGERS, INTEGERS, FLOATS)
         signature = (words if bytes_ else FLOATS, u32, INTEGERS, u32, f32, FLOATS, FLOATS, INTEGERS, u32, *masks)
         signature += (FLOATS,) * 5 + STEP_TYPES + (f32,) * 6
-        kernel = make_dense_update_kernel(tile, method, bytes_, dropout)
-        return ReportCase(f"dense_update {variant} {name}", kernel, signature, tile.threads)
+        kernel = _make_kernel(shape, method, bytes_, dropout)
+        return ReportCase(f"dense_update {variant} {name}", kernel, signature, shape.threads)
 
     return [
         *(case("adam", variant) for variant in VARIANTS),
-        case("adam, float32 data", "four_chunks", bytes_=False),
-        case("adam, dropout", "four_chunks", dropout=True),
-        *(case(method, "four_chunks", method) for method in ("sgd", "momentum", "gradient")),
+        *(case("adam, float32 data", variant, bytes_=False) for variant in ("four_chunks", "single_row")),
+        *(case("adam, dropout", variant, dropout=True) for variant in ("four_chunks", "single_row")),
+        *(
+            case(method, variant, method)
+            for variant in ("four_chunks", "single_row")
+            for method in ("sgd", "momentum", "gradient")
+        ),
     ]

@@ -10,16 +10,24 @@ a sum, and however many threads and blocks it takes, these are the additions, so
 """
 
 import os
+import warnings
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from numba import cuda
+
+from gpunet.kernels.kernel_cache import KernelCache
 
 CHUNK = 32  # terms of a sum that one thread adds up before they join the total
 
 # Numba reads the same variable; it decides whether kernels are compiled or run by the simulator, one thread after
 # another.
 SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
+if SIMULATOR:
+    from gpunet.kernels.simulator import hasten
+
+    hasten()
 
 
 def ceil_div(a: int, b: int) -> int:
@@ -27,9 +35,32 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def jit(kernel: Callable[..., None]) -> Any:
-    """A kernel, compiled at its first launch with arguments of new types."""
-    return cuda.jit(kernel)
+def jit(kernel: Callable[..., None], **options: Any) -> Any:
+    """A kernel, compiled at its first launch with arguments of new types, or loaded if an earlier process did that.
+
+    options: `launch_bounds_of`, or none.
+    """
+    dispatcher = cuda.jit(**options)(kernel) if options else cuda.jit(kernel)
+    if not SIMULATOR:
+        dispatcher._cache = KernelCache(dispatcher)  # as enable_caching() does with Numba's own
+    return dispatcher
+
+
+def launch_bounds_of(threads: int, blocks: int) -> dict[str, Any]:
+    """An option of `jit`: use no more registers than let a multiprocessor run so many blocks of so many threads.
+
+    The compiler, left alone, takes as many as may save a cycle, up to 255 a thread, with which a large block cannot
+    start. The simulator does not know the option.
+    """
+    return {} if SIMULATOR else {"launch_bounds": (threads, blocks)}
+
+
+@cache
+def _configured(kernel: Any, grid: Any, threads: int, stream: Any) -> Callable[..., None]:
+    """The kernel as launched with that grid. Numba warns of grids below 128 blocks; small networks have no larger."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return kernel[grid, threads, stream]
 
 
 class Launch(NamedTuple):
@@ -41,7 +72,15 @@ class Launch(NamedTuple):
     arguments: tuple
 
     def __call__(self, stream: Any = 0) -> None:
-        self.kernel[self.grid, self.threads, stream](*self.arguments)
+        configured = self.kernel[self.grid, self.threads, stream] if SIMULATOR else _configured(*self[:3], stream)
+        configured(*self.arguments)
+
+    def compile(self) -> None:
+        """Compile the kernel for these arguments, or find it on disk, and load it onto the device. Nothing is run, and
+        nothing done in the simulator."""
+        if not SIMULATOR:
+            types = tuple(self.kernel.typeof_pyval(argument) for argument in self.arguments)
+            self.kernel.compile(types).bind()
 
 
 class Recording(list):

@@ -40,6 +40,7 @@ MODULES = (
     "binary_cross_entropy",
     "squared_error",
     "optimizers",
+    "per_sample_sgd",
     "epoch",
 )
 
@@ -89,6 +90,7 @@ def compile_ptx(case: ReportCase, capability: tuple[int, int]) -> str:
             cc=capability,
             output="ptx",
             fastmath=case.kernel.targetoptions.get("fastmath", False),
+            launch_bounds=case.kernel.targetoptions.get("launch_bounds"),
         )
     return (ptx.decode() if isinstance(ptx, bytes) else ptx).rstrip("\0")
 
@@ -184,7 +186,9 @@ def faults(rows: list[dict[str, Any]]) -> list[str]:
         for name in ("spill_bytes", "local_bytes", "float64_instructions"):
             if line[name]:
                 found.append(f"{where}: {line[name]} {name.replace('_', ' ')}")
-        if line["capability"] == "7.5" and line["occupancy"] < 0.25 and "per_sample" not in line["kernel"]:
+        if line["occupancy"] == 0:
+            found.append(f"{where}: a block does not fit on a multiprocessor")
+        elif line["capability"] == "7.5" and line["occupancy"] < 0.25 and "per_sample" not in line["kernel"]:
             found.append(f"{where}: {line['occupancy']:.0%} occupancy, less than a quarter")
     return found
 

@@ -28,7 +28,8 @@ LAYERS = (
     ("gpunet.optimizers",),
     ("gpunet.network",),
     ("gpunet.history", "gpunet.training", "gpunet.evaluation", "gpunet.checkpoint", "gpunet.experiments"),
-    ("gpunet.runs", "gpunet.prediction"),
+    ("gpunet.footprint", "gpunet.population"),
+    ("gpunet.runs", "gpunet.seed_runs", "gpunet.prediction", "gpunet.equivalence", "gpunet.warmup"),
     ("gpunet.reporting",),
     ("gpunet.cli",),
     ("scripts", "benchmarks"),
@@ -49,7 +50,16 @@ ONLY = {
 }
 
 # The NumPy path stands on its own: not a name of the kernels, of CUDA or of anything else is in it.
-NUMPY_PATH = ("__init__", "contract", "numpy_activations", "numpy_losses", "numpy_ops", "scratch")
+NUMPY_PATH = (
+    "__init__",
+    "contract",
+    "host_memory",
+    "numpy_activations",
+    "numpy_losses",
+    "numpy_ops",
+    "numpy_per_sample_sgd",
+    "scratch",
+)
 NUMPY_PATH_IMPORTS = {"numpy", "threadpoolctl", "gpunet.counter_rng", "gpunet.ops"}
 
 CUDA_LIBRARIES = {"numba", "cupy", "cupyx", "cuda", "numba_cuda"}

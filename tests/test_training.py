@@ -219,6 +219,63 @@ def test_training_learns(ops):
     assert (network.predict(IMAGES) == LABELS).all()
 
 
+class CountingOps(NumpyOps):
+    """Counts the operations that make all steps of an epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.runs = 0
+
+    def per_sample_sgd(self, *arguments, **options):
+        self.runs += 1
+        super().per_sample_sgd(*arguments, **options)
+
+
+def trained_by_row(ops, *, sizes=(INPUTS, 5, 1), optimizer=None, batch_size=1, **options):
+    network = network_of(ops, sizes=sizes, activation="sigmoid", **options)
+    labels = LABELS % max(2, sizes[-1])
+    arguments = {"optimizer": optimizer or SGD(0.2), "epochs": 2, "batch_size": batch_size, "evaluate_training": True}
+    history = train(network, IMAGES, labels, np.arange(30), np.arange(30, 40), **arguments)
+    return network, history
+
+
+@pytest.mark.parametrize("seed", [1, (1, 2, 3)])
+def test_training_by_single_rows_is_one_operation_with_the_bits_of_its_steps(seed, monkeypatch):
+    ops = CountingOps()
+    network, history = trained_by_row(ops, seed=seed)
+    assert ops.runs == 2
+    monkeypatch.setattr(MLP, "learns_by_row", lambda self, batch_size, state: False)
+    by_steps, its_history = trained_by_row(CountingOps(), seed=seed)
+    assert by_steps.ops.runs == 0
+    assert_same_bits(network.parameters, by_steps.parameters)
+    assert_same_bits(history.step_loss, its_history.step_loss)
+    assert_same_bits(history.step_accuracy, its_history.step_accuracy)
+    assert_same_bits(history.validation.loss, its_history.validation.loss)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": SGD(0.2, momentum=0.5)},
+        {"optimizer": SGD(0.2, weight_decay=0.1)},
+        {"optimizer": SGD(0.2, weight_decay=0.1, decoupled=True)},
+        {"optimizer": Adam()},
+        {"batch_size": 2},
+        {"dropout": 0.5},
+        {"loss": "squared_error"},
+        {"sizes": (INPUTS, 5, CLASSES)},
+        {"sizes": (INPUTS, 5, 4, 1)},
+        {"sizes": (INPUTS, 1)},
+        {"sizes": (INPUTS, 257, 1)},
+    ],
+    ids=str,
+)
+def test_training_of_any_other_kind_goes_step_by_step(options):
+    ops = CountingOps()
+    trained_by_row(ops, **options)
+    assert ops.runs == 0
+
+
 def test_training_again_goes_on_from_the_weights_with_fresh_moments():
     network = network_of()
     train(network, IMAGES, LABELS, epochs=1)

@@ -36,6 +36,11 @@ def limit_images(dataset: Dataset, limit: int, *, seed: int = 0) -> Dataset:
 
     Raises InputError if limit is not positive.
     """
+    return dataset.rows(limited_rows(dataset, limit, seed=seed))
+
+
+def limited_rows(dataset: Dataset, limit: int, *, seed: int = 0) -> np.ndarray:
+    """The rows that `limit_images` takes: int64 ``[n]``, ascending."""
     if limit < 1:
         raise InputError(f"the limit of images must be positive, not {limit}")
     # Number the images of each class in a random order; then all the firsts come before all the seconds, and so on.
@@ -44,5 +49,4 @@ def limit_images(dataset: Dataset, limit: int, *, seed: int = 0) -> Dataset:
     for label in range(len(dataset.class_names)):
         rows = shuffled[dataset.labels[shuffled] == label]
         turn[rows] = np.arange(len(rows))
-    chosen = np.lexsort((dataset.labels, turn))[:limit]
-    return dataset.rows(np.sort(chosen))
+    return np.sort(np.lexsort((dataset.labels, turn))[:limit])

@@ -10,7 +10,7 @@ ask which one they hold. What every method keeps to:
 * Gradients are those of the mean loss over the batch's own rows, each network for itself.
 """
 
-from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
+from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step, serves_per_sample_sgd
 from gpunet.ops.numpy_ops import NumpyOps
 
-__all__ = ["Batch", "Dropout", "LayerGradient", "NumpyOps", "OptimizerState", "Step"]
+__all__ = ["Batch", "Dropout", "LayerGradient", "NumpyOps", "OptimizerState", "Step", "serves_per_sample_sgd"]

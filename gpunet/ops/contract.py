@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -100,3 +101,23 @@ class OptimizerState:
     one_minus_beta2: float = 0.0
     eps: float = 0.0
     momentum: float = 0.0
+
+    @property
+    def is_plain_sgd(self) -> bool:
+        """Whether an update is w -= rate * gradient and no more."""
+        return self.method == "sgd" and not self.momentum and self.l2 is None and not self.decoupled
+
+
+# What one block of a GPU holds of a network with one hidden layer. Wider ones are quicker step by step, by many blocks.
+PER_SAMPLE_INPUTS = 2048
+PER_SAMPLE_HIDDEN = 256
+PER_SAMPLE_WEIGHTS = 65536
+
+
+def serves_per_sample_sgd(sizes: Sequence[int], loss: str, state: OptimizerState) -> bool:
+    """Whether `Ops.per_sample_sgd` can train networks of these layer sizes, without dropout, by steps of one row."""
+    if len(sizes) != 3 or loss != "binary_cross_entropy" or not state.is_plain_sgd:
+        return False
+    inputs, hidden, _ = sizes
+    within = inputs <= PER_SAMPLE_INPUTS and hidden <= PER_SAMPLE_HIDDEN
+    return within and inputs * hidden <= PER_SAMPLE_WEIGHTS

@@ -27,6 +27,7 @@ from gpunet.kernels.launch import (
     Recording,
     StepCounter,
 )
+from gpunet.kernels.per_sample_sgd import per_sample_sgd
 from gpunet.kernels.softmax_cross_entropy import softmax_cross_entropy
 from gpunet.kernels.squared_error import squared_error
 from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
@@ -59,6 +60,11 @@ class CudaOps:
     @property
     def device_name(self) -> str:
         return self._memory.device_name
+
+    @property
+    def cupy_stream(self) -> Any:
+        """The CuPy stream on which everything on the device is done, for those who measure it. Not in the simulator."""
+        return self._memory.cupy_stream
 
     # Memory
 
@@ -293,6 +299,38 @@ class CudaOps:
         )
 
     # Operations of an epoch
+
+    def per_sample_sgd(
+        self,
+        batch: Batch,
+        layers: Sequence[tuple[Any, Any]],
+        state: OptimizerState,
+        step: Step,
+        *,
+        row_loss: Any,
+        hits: Any,
+        activation: str,
+    ) -> None:
+        """All steps in one kernel: `state.gradient` is not written."""
+        (weight1, bias1), (weight2, bias2) = layers
+        networks, rows = row_loss.shape
+        arrays = map(self._flat, (batch.labels, weight1, bias1, weight2, bias2, row_loss, hits))
+        per_sample_sgd(
+            self._input(batch),
+            *arrays,
+            step_table=self._flat(state.step_table),
+            lr_scale=self._flat(state.lr_scale),
+            networks=networks,
+            rows=rows,
+            inputs=weight1.shape[1],
+            hidden=weight1.shape[2],
+            parameter_pitch=_pitch(weight1),
+            loss_pitch=_pitch(row_loss),
+            steps=state.step_table.shape[1],
+            step=self._step(step),
+            activation=activation,
+            stream=self._stream,
+        )
 
     def shuffle(self, split_rows: Any, seeds: Any, epoch: Any, out: Any) -> None:
         networks, length = out.shape

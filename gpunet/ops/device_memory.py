@@ -82,6 +82,10 @@ class DeviceMemory:
         self.have_run: set[Any] = set()  # kernels
         self._wrapped: dict[tuple[int, int, str], Any] = {}
 
+    @property
+    def cupy_stream(self) -> Any:
+        return self._cupy_stream
+
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> Any:
         with self._cupy_stream, self._enough_memory():
             return self._cupy.zeros(shape, dtype)

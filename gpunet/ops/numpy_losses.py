@@ -92,6 +92,9 @@ _BINARY_CONSTANTS = {
     for kind in (np.float32, np.float64)
 }
 
+# The sign of s for labels 0 and 1.
+SIGNS = {kind: constants[0] for kind, constants in _BINARY_CONSTANTS.items()}
+
 
 def squared_error(logits, labels, row_loss, hits, dlogits, scratch: Scratch) -> None:
     """loss = mean over the C outputs of (z - t)^2, as PyTorch's MSELoss; t is the label itself for C = 1, else one-hot.

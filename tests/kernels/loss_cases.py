@@ -12,17 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from tolerances import LOSS, assert_within, eps, tiny
+from tolerances import assert_within
 
-from gpunet.kernels.launch import CHUNK, SIMULATOR, GatheredLabels
+from gpunet.equivalence.tolerances import loss_bounds
+from gpunet.kernels.launch import SIMULATOR, GatheredLabels
 from gpunet.ops import NumpyOps
 
 GUARD = 5
 SENTINEL = 77
 
 simulator_only = pytest.mark.skipif(not SIMULATOR, reason="plants faults that only the simulator runs")
-
-EPS, TINY = eps(np.float32), tiny(np.float32)
 
 
 class Results(NamedTuple):
@@ -101,31 +100,8 @@ def oracle(name: str, logits: np.ndarray, labels: np.ndarray) -> Results:
 
 
 def bounds(name: str, logits: np.ndarray, labels: np.ndarray, expected: Results) -> tuple[np.ndarray, np.ndarray]:
-    """How far a row's loss and a logit's gradient may be off.
-
-    Each is within a few roundings of the truth (`LOSS`) and as many more as the sum over a row takes, relative to
-    itself. A logit's distance from the maximum is rounded before its exponential is taken, which is off by as many
-    roundings as the distance is long. Where the label is not the maximum, e_y - 1 rounds at 1.
-    """
-    classes = logits.shape[-1]
-    terms = min(classes, CHUNK) + classes // CHUNK
-    if name == "binary_cross_entropy":
-        return LOSS * EPS * expected.row_loss + TINY, LOSS * EPS * np.abs(expected.dlogits) + TINY
-    if name == "squared_error":
-        return (LOSS + terms) * EPS * expected.row_loss + TINY, LOSS * EPS * np.abs(expected.dlogits) + TINY
-    logits = logits.astype(np.float64)
-    distance = logits.max(axis=-1, keepdims=True) - logits
-    is_label = np.arange(classes) == labels[..., None]
-    e = np.exp(-distance)
-    others = np.where(is_label, 0, e)
-    # the sums' terms are off by their own distances
-    rest_roundings = (others * distance).sum(-1) / np.maximum(others.sum(-1), TINY)
-    total_roundings = (e * distance).sum(-1) / e.sum(-1)
-    at_least = np.where((distance * is_label).sum(-1) == 0, expected.row_loss, np.maximum(1, expected.row_loss))
-    loss_bound = (LOSS + terms + rest_roundings) * EPS * at_least
-    own = np.where(is_label, (terms + rest_roundings)[..., None], distance)
-    gradient_bound = (LOSS + terms + own + total_roundings[..., None]) * EPS * np.abs(expected.dlogits)
-    return loss_bound + TINY, gradient_bound + TINY
+    """How far a row's loss and a logit's gradient may be off."""
+    return loss_bounds(name, logits.astype(np.float64), labels, expected.row_loss, expected.dlogits)
 
 
 def assert_equals_oracle(name: str, logits: np.ndarray, labels: np.ndarray, actual: Results) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import types
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from tolerances import assert_same_bits, assert_within, sum_bound
 from update_cases import KernelState, UpdateCase
 
-from gpunet.kernels import dense_update
-from gpunet.kernels.dense_update import BIAS, COLUMNS, FIRST_INPUT, FIRST_OUTPUT, WEIGHT, Tile
+from gpunet.kernels import dense_update, dense_update_single_row
+from gpunet.kernels.dense_update import BIAS, COLUMNS, FIRST_INPUT, FIRST_OUTPUT, WEIGHT, Run, Tile
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # uint32 wraps in the simulator
 
@@ -20,6 +21,7 @@ SMALL = {
     "square": Tile(2, 2, down=2, across=2, chunks=2),
     "tall": Tile(3, 2, down=4, across=2, chunks=1),
     "wide": Tile(2, 4, down=4, across=2, chunks=4),
+    "run": Run(threads=4, weights=3),  # of one row: 12 weights as they come
 }
 
 
@@ -67,6 +69,12 @@ SHAPES = [
     ("wide", (7, 8), 1, 97, "bytes"),
     ("wide", (8, 9), 2, 3, "floats"),
     ("wide", (3, 7, 2), 1, 129, "bytes"),
+    ("run", (1, 1), 1, 1, "bytes"),
+    ("run", (2, 3), 3, 1, "floats"),  # weights and biases end together with a thread's share,
+    ("run", (3, 3), 2, 1, "bytes"),  # and with a run
+    ("run", (5, 13), 2, 1, "floats"),  # outputs beyond a run
+    ("run", (13, 1), 1, 1, "bytes"),  # the bias has a run to itself, but for one weight
+    ("run", (5, 8, 4, 2), 3, 1, "bytes"),
 ]
 
 
@@ -90,23 +98,39 @@ def test_dense_gradient_at_the_edges_of_the_tiles_for_a_device(variant, sizes, r
     assert_gradient(UpdateCase(sizes, 1, rows))
 
 
-@pytest.mark.parametrize("variant", ["square", "tall"])
-def test_dense_gradient_draws_the_forward_pass_s_dropout_again(variant):
-    assert_gradient(UpdateCase((5, 7, 4, 3), 2, 6, dropout=0.4), variant)
+def test_dense_gradient_at_the_edge_of_the_run_for_a_device():
+    threads, weights = dense_update.VARIANTS[dense_update.variant_for(1)]
+    case = UpdateCase((26, 19), 1, 1)
+    assert 27 * 19 == threads * weights + 1
+    assert_gradient(case)
 
 
-def test_all_variants_give_the_same_bits():
-    case = UpdateCase((3, 2), 1, 70)
+@pytest.mark.parametrize(("variant", "rows"), [("square", 6), ("tall", 6), ("run", 1)])
+def test_dense_gradient_draws_the_forward_pass_s_dropout_again(variant, rows):
+    assert_gradient(UpdateCase((5, 7, 4, 3), 2, rows, dropout=0.4), variant)
+
+
+@pytest.mark.parametrize("rows", [1, 70])
+def test_all_variants_give_the_same_bits(rows):
+    case = UpdateCase((3, 2, 2), 1, rows, dropout=0.4)
     expected = case.gradient("square")
-    for variant in dense_update.VARIANTS:
-        assert_same_bits(case.gradient(variant), expected)
+    for variant, shape in dense_update.VARIANTS.items():
+        if rows == 1 or isinstance(shape, Tile):
+            assert_same_bits(case.gradient(variant), expected)
 
 
-def test_a_network_of_a_population_ends_as_it_would_alone():
-    case = UpdateCase((3, 5, 3), 3, 4)
-    together = case.gradient("square")
+@pytest.mark.parametrize("rows", [2, 33])
+def test_the_variant_for_one_row_refuses_more(rows):
+    with pytest.raises(ValueError, match=f"single_row serves a batch of one row, not of {rows}"):
+        UpdateCase((3, 2), 1, rows).gradient("single_row")
+
+
+@pytest.mark.parametrize(("variant", "rows"), [("square", 4), ("run", 1)])
+def test_a_network_of_a_population_ends_as_it_would_alone(variant, rows):
+    case = UpdateCase((3, 5, 3), 3, rows)
+    together = case.gradient(variant)
     for network in range(3):
-        assert_same_bits(case.alone(network).gradient("square"), together[network : network + 1])
+        assert_same_bits(case.alone(network).gradient(variant), together[network : network + 1])
 
 
 # The update
@@ -121,11 +145,12 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize(("variant", "rows"), [("square", 4), ("run", 1)])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_dense_update_equals_gradient_and_optimizer_bit_for_bit(optimizer):
-    case = UpdateCase((5, 3), 2, 4)
+def test_dense_update_equals_gradient_and_optimizer_bit_for_bit(optimizer, variant, rows):
+    case = UpdateCase((5, 3), 2, rows)
     state = KernelState(case.layout, 2, **OPTIMIZERS[optimizer])
-    fused, apart = both_ways(case, state, "square")
+    fused, apart = both_ways(case, state, variant)
     for name in ("parameters", "m", "v"):
         assert_same_bits(getattr(fused, name), getattr(apart, name))
         if state.keeps(name):
@@ -147,24 +172,26 @@ def test_dense_update_by_sgd_at_rate_one_from_zero_leaves_the_gradient():
     assert_within(-state.parameters[used], expected[used], sum_bound(np.float32, case.rows, magnitude[used]))
 
 
-def test_dense_update_leaves_the_weights_of_a_frozen_network():
-    case = UpdateCase((5, 3), 2, 4)
+@pytest.mark.parametrize(("variant", "rows"), [("square", 4), ("run", 1)])
+def test_dense_update_leaves_the_weights_of_a_frozen_network(variant, rows):
+    case = UpdateCase((5, 3), 2, rows)
     state = KernelState(case.layout, 2, "adam", decoupled=True)
     state.lr_scale[0] = 0
     before = state.copy()
-    case.update(state, "square")
+    case.update(state, variant)
     assert_same_bits(state.parameters[0], before.parameters[0])
     assert (state.parameters != before.parameters)[1][state.used[1]].all()
 
 
+@pytest.mark.parametrize(("variant", "rows"), [("square", 37), ("run", 1)])
 @pytest.mark.parametrize("method", ["adam", "sgd"])
-def test_nan_reaches_what_it_should_and_nothing_else(method):
+def test_nan_reaches_what_it_should_and_nothing_else(method, variant, rows):
     """A NaN in dz makes NaN of one column of weights and of its bias; one in an activation, of one row of weights."""
-    case = UpdateCase((5, 6, 4), 2, 37)
-    case.dz[case.dz_offsets[1] + (1 * 37 + 36) * 4 + 2] = np.nan  # network 1, last row, output 2
+    case = UpdateCase((5, 6, 4), 2, rows)
+    case.dz[case.dz_offsets[1] + (2 * rows - 1) * 4 + 2] = np.nan  # network 1, last row, output 2
     case.activations[case.x_offsets[1] + 3] = np.nan  # network 0, row 0, input 3
     state = KernelState(case.layout, 2, method)
-    case.update(state, "square")
+    case.update(state, variant)
     weight, bias = case.layout.views(np.isnan(state.parameters))[1]
     assert np.nonzero(weight[1].all(axis=0))[0].tolist() == [2] and weight[1].sum() == 6
     assert np.nonzero(bias[1])[0].tolist() == [2] and not bias[0].any()
@@ -182,19 +209,27 @@ def test_what_lies_behind_the_batch_is_not_read():
 # The table
 
 
+def served(shape, first_input, first_output, inputs, outputs):
+    """Inputs and outputs of the parameters that a block updates which begins there."""
+    if isinstance(shape, Run):
+        first = first_input * outputs + first_output
+        numbers = range(first, min(first + shape.threads * shape.weights, (inputs + 1) * outputs))
+        return [divmod(number, outputs) for number in numbers]
+    down = range(first_input, min(first_input + shape.inputs, inputs + 1))
+    across = range(first_output, min(first_output + shape.outputs, outputs))
+    return itertools.product(down, across)
+
+
 @pytest.mark.parametrize("variant", [*dense_update.VARIANTS, *SMALL])
 def test_tile_table_covers_every_parameter_once(variant):
     layers = ((0, 128, 33, 3), (160, 192, 3, 1), (224, 800, 16, 33))
-    tile = dense_update.VARIANTS[variant]
     table = dense_update.tile_table(layers, (0, 7, 9), (1, 2, 3), rows=1, variant=variant)
     seen = np.zeros(1000, int)
     for row in np.reshape(table, (-1, COLUMNS)):
-        layer = row[0]
-        inputs, outputs = layers[layer][2:]
-        assert (row[WEIGHT], row[BIAS]) == layers[layer][:2]
-        for i in range(row[FIRST_INPUT], min(row[FIRST_INPUT] + tile.inputs, inputs + 1)):
-            for o in range(row[FIRST_OUTPUT], min(row[FIRST_OUTPUT] + tile.outputs, outputs)):
-                seen[row[BIAS] + o if i == inputs else row[WEIGHT] + i * outputs + o] += 1
+        inputs, outputs = layers[row[0]][2:]
+        assert (row[WEIGHT], row[BIAS]) == layers[row[0]][:2]
+        for i, o in served(dense_update.VARIANTS[variant], row[FIRST_INPUT], row[FIRST_OUTPUT], inputs, outputs):
+            seen[row[BIAS] + o if i == inputs else row[WEIGHT] + i * outputs + o] += 1
     expected = np.zeros(1000, int)
     for weight, bias, inputs, outputs in layers:
         expected[weight : weight + inputs * outputs] = expected[bias : bias + outputs] = 1
@@ -202,7 +237,8 @@ def test_tile_table_covers_every_parameter_once(variant):
 
 
 def test_variant_for_depends_on_rows_alone():
-    assert [dense_update.variant_for(rows) for rows in (1, 32, 33, 64, 65, 5000)] == [
+    assert [dense_update.variant_for(rows) for rows in (1, 2, 32, 33, 64, 65, 5000)] == [
+        "single_row",
         *["one_chunk"] * 2,
         *["two_chunks"] * 2,
         *["four_chunks"] * 2,
@@ -212,12 +248,22 @@ def test_variant_for_depends_on_rows_alone():
 # Faults that the tests above must notice
 
 
-def test_the_faults_below_are_the_only_ones_of_their_case():
-    assert_gradient(faulty_case(), "square")
+@pytest.mark.parametrize(("variant", "rows"), [("square", 37), ("run", 1)])
+def test_the_faults_below_are_the_only_ones_of_their_case(variant, rows):
+    assert_gradient(faulty_case(rows), variant)
 
 
-def faulty_case():
-    return UpdateCase((5, 3, 2), 2, 37, dropout=0.3)
+def faulty_case(rows):
+    return UpdateCase((5, 3, 2), 2, rows, dropout=0.3)
+
+
+def with_fault(module, right, wrong):
+    """A copy of a module, another text in one place of it or several."""
+    source = inspect.getsource(module)
+    assert source.count(right) >= 1, "the fault no longer fits the kernel"
+    faulty = types.ModuleType("faulty_kernel")
+    exec(compile(source.replace(right, wrong), "faulty_kernel", "exec"), faulty.__dict__)
+    return faulty
 
 
 FAULTS = {
@@ -240,13 +286,40 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_noticed(fault, monkeypatch):
-    right, wrong = FAULTS[fault]
-    source = inspect.getsource(dense_update)
-    assert source.count(right) >= 1, "the fault no longer fits the kernel"
-    faulty = types.ModuleType("faulty_dense_update")
-    exec(compile(source.replace(right, wrong), "faulty_dense_update", "exec"), faulty.__dict__)
+    faulty = with_fault(dense_update, *FAULTS[fault])
     faulty.VARIANTS.update(SMALL)
-    case = faulty_case()
+    case = faulty_case(37)
     monkeypatch.setattr("update_cases.dense_update", faulty)
     with pytest.raises((AssertionError, IndexError)):
         assert_gradient(case, "square")
+
+
+SINGLE_ROW_FAULTS = {
+    "a weight left out": ("for k in range(weights_each):", "for k in range(1, weights_each):"),
+    "no carry to the next input": ("i = uint32(i + uint32(1))", "i = uint32(i)"),
+    "no way down": ("i = uint32(i + down)", "i = uint32(i)"),
+    "the last output twice": ("if o >= outputs:", "if o > outputs:"),
+    "the bias as a weight": ("bias if own_inputs[k] == inputs else", "bias if own_inputs[k] > inputs else"),
+    "the bias times a pixel": ("xs[k] if is_weight else float32(1)", "xs[k]"),
+    "the bias scaled": ("(scale if is_weight else float32(1))", "scale"),
+    "the last biases left out": ("if i > inputs:", "if i >= inputs:"),
+    "the row behind gathered": ("network * rows_pitch)])", "network * rows_pitch + uint32(1))])"),
+    "another network's row": ("image_rows[uint32(network * rows_pitch)]", "image_rows[uint32(0)]"),
+    "another network's dz": ("(DZ)]) + network * outputs)", "(DZ)]))"),
+    "another network's activations": ("(X)]) + network * inputs)", "(X)]))"),
+    "another network's weights": ("weight = uint32(network * length + ", "weight = uint32("),
+    "bytes in the wrong order": ("i % uint32(4) * uint32(8)", "uint32(24) - i % uint32(4) * uint32(8)"),
+    "bytes not scaled": ("scale = image_scale if", "scale = float32(1) if"),
+    "another mask": ("dropout_hash(key, i)", "dropout_hash(key, uint32(i + uint32(1)))"),
+    "the mask of another row": ("step, layer), uint32(0))", "step, layer), uint32(1))"),
+    "the mask of another step": ("uint32(uint32(epoch[0]) * per_epoch + index)", "index"),
+    "what stays of dropout not scaled": ("(kept if dropout_hash", "(float32(1) if dropout_hash"),
+}
+
+
+@pytest.mark.parametrize("fault", SINGLE_ROW_FAULTS)
+def test_a_fault_of_the_variant_for_one_row_is_noticed(fault, monkeypatch):
+    faulty = with_fault(dense_update_single_row, *SINGLE_ROW_FAULTS[fault])
+    monkeypatch.setattr(dense_update, "make_single_row_kernel", faulty.make_single_row_kernel)
+    with pytest.raises((AssertionError, IndexError)):
+        assert_gradient(faulty_case(1), "run")

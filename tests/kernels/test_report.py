@@ -36,6 +36,7 @@ def test_report_finds_no_spills_no_float64_and_a_quarter_of_a_t4(compiled):
     assert (report.faults(result["rows"]), done.returncode, done.stderr) == ([], 0, "")
     names = {row["kernel"].split()[0] for row in result["rows"]}
     assert names >= {"dense_forward", "dense_backward", "dense_head", "dense_update", "softmax_cross_entropy", "adam"}
+    assert "per_sample_sgd" in names
 
 
 def test_report_is_no_worse_than_its_committed_rows(compiled):
@@ -57,6 +58,7 @@ def test_report_names_every_fault():
     clean = row | {"spill_bytes": 0, "local_bytes": 0, "float64_instructions": 0, "occupancy": 0.25}
     assert report.faults([clean]) == []
     assert report.faults([clean | {"kernel": "per_sample_sgd", "occupancy": 0.1}]) == []
+    assert len(report.faults([clean | {"kernel": "per_sample_sgd", "occupancy": 0}])) == 1
 
 
 @pytest.mark.parametrize(

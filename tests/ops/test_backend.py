@@ -46,6 +46,20 @@ def test_backend_reports_no_reason_where_a_device_answers(cupy):
     assert backend.why_no_cuda(0) is None and backend.why_no_cuda(1) is None
 
 
+def test_backend_says_what_a_device_is(cupy):
+    t4 = {"name": b"Tesla T4", "major": 7, "minor": 5, "multiProcessorCount": 40, "totalGlobalMem": 15 * 2**30}
+    versions = {"driverGetVersion": lambda: 13000, "runtimeGetVersion": lambda: 12090}
+    cupy.cuda.runtime = SimpleNamespace(getDeviceProperties=lambda device: t4, **versions)
+    assert backend.device_facts() == {
+        "device": "Tesla T4",
+        "compute capability": "7.5",
+        "multiprocessors": "40",
+        "memory": "15.0 GB",
+        "CUDA of the driver": "13.0",
+        "CUDA of CuPy": "12.9",
+    }
+
+
 def test_backend_auto_leaves_an_unproved_device_alone_and_says_so(cupy):
     made = backend.make_backend("auto", device=1)
     assert isinstance(made.ops, NumpyOps) and "--backend cuda" in made.note and "device 1" in made.note

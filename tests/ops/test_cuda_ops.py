@@ -94,6 +94,31 @@ def test_cuda_ops_train_as_numpy_in_float64_does(case):
         assert distance < 200 * EPS, name
 
 
+def test_cuda_ops_train_by_single_rows_as_numpy_in_float64_does(monkeypatch):
+    """All steps of an epoch in one kernel, those of two networks with rates of their own side by side."""
+    runs = []
+    for ops in (CudaOps(), NumpyOps(np.float64)):
+        calls = []
+
+        def per_sample_sgd(*arguments, original=ops.per_sample_sgd, calls=calls, **options):
+            calls.append(1)
+            original(*arguments, **options)
+
+        monkeypatch.setattr(ops, "per_sample_sgd", per_sample_sgd)
+        network = MLP((13, 3, 1), "sigmoid", (3, 4), init="normal", ops=ops)
+        options = {"optimizer": SGD((0.1, 0.5)), "epochs": 2, "batch_size": 1}
+        history = train(network, IMAGES, LABELS % 2, np.arange(7), np.arange(5), **options)
+        runs.append((network, history))
+        assert calls
+    (ours, history), (reference, expected) = runs
+    np.testing.assert_allclose(history.step_loss, expected.step_loss, rtol=100 * EPS)
+    np.testing.assert_array_equal(history.step_accuracy, expected.step_accuracy)
+    np.testing.assert_allclose(history.validation.loss, expected.validation.loss, rtol=100 * EPS)
+    for name, array in ours.named_parameters.items():
+        reference_array = reference.named_parameters[name]
+        assert np.abs(ours.ops.to_host(array) - reference_array).max() < 50 * EPS * np.abs(reference_array).max(), name
+
+
 def test_cuda_ops_train_a_population_bit_for_bit_as_its_members():
     rates, drops, seeds = (0.01, 0.02), (0.4, 0.0), (1, 2)
     shared = dict(sizes=(13, 7, 3), rows=10)

@@ -1,0 +1,48 @@
+"""The estimate of memory against what training really takes."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from made_up import images_and_labels
+
+from gpunet import MLP, SGD, Adam, NumpyOps, train
+from gpunet.footprint import training_footprint
+from gpunet.parameters import ParameterLayout
+
+
+class GatheringOps(NumpyOps):
+    """As a backend whose kernels gather as they read."""
+
+    def gather_buffers(self, networks, rows, inputs):
+        return None, None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "optimizer", "dropout", "batch_size"),
+    [((300, 64, 10), Adam(), 0.0, 100), ((300, 10), SGD(), 0.0, 16), ((300, 40, 30, 1), Adam(), 0.3, 1300)],
+)
+def test_footprint_is_an_upper_bound_and_not_far_off(sizes, optimizer, dropout, batch_size):
+    images, labels = images_and_labels(1500, max(2, sizes[-1]), sizes[0])
+    networks, ops = 3, NumpyOps()
+    arguments = {"epochs": 2, "batch_size": batch_size, "evaluate_training": True}
+    tracemalloc.start()
+    try:
+        network = MLP(sizes, seed=range(networks), dropout=dropout, ops=ops)
+        train(network, images, labels, np.arange(1300), np.arange(1300, 1500), optimizer=optimizer, **arguments)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    footprint = training_footprint(ops, ParameterLayout(sizes), train_rows=1300, validation_rows=200, **arguments)
+    taken = (peak - images.nbytes) / networks
+    assert 0.9 * taken < footprint.run < 2 * taken
+    assert footprint.step <= footprint.run
+
+
+def test_footprint_counts_no_batches_where_kernels_gather():
+    layout = ParameterLayout((784, 10))
+    arguments = {"train_rows": 1000, "epochs": 1, "batch_size": 100}
+    gathered = training_footprint(NumpyOps(), layout, **arguments).step
+    assert gathered - training_footprint(GatheringOps(), layout, **arguments).step == 100 * 784 * 5
