@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunet.cli import INTERRUPTED
 from gpunet.cli.messages import fail
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from gpunet.data import Dataset, Split
     from gpunet.network import MLP
     from gpunet.runs import RunConfig, RunResult
+    from gpunet.seed_runs import SeedsResult
 
 DEFAULT_EXPERIMENT = {"multiclass": "exp2", "binary": "base"}
 RUNS = Path("runs")  # where runs go that were given no folder
@@ -67,6 +69,13 @@ def make_parser(prog: str) -> Parser:
     )
     what.add_argument("--device", type=whole_number, metavar="N", help="which GPU, counted from 0 (default: 0)")
     what.add_argument("--seed", type=whole_number, metavar="N", help="of weights, split and shuffling (default: 0)")
+    what.add_argument(
+        "--seeds",
+        type=whole_number,
+        metavar="N",
+        help="train N networks, whose seeds are --seed and those that follow, each as it would be alone; tell mean, "
+        "standard deviation and range of every figure (default: 1)",
+    )
 
     how = parser.add_argument_group("how to train it (default: as in the experiment)")
     how.add_argument("--epochs", type=whole_number, metavar="N", help="passes over the training images")
@@ -87,6 +96,13 @@ def make_parser(prog: str) -> Parser:
     output.add_argument(
         "--out", metavar="FOLDER", help="new or empty folder for the results (default: runs/<task>-<exp>-<time>)"
     )
+    output.add_argument(
+        "--keep",
+        type=whole_number,
+        metavar="SEED",
+        help="with --seeds: whose network to save (default: that of the best validation accuracy, or without "
+        "validation of the lowest training loss)",
+    )
     output.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
@@ -94,41 +110,69 @@ def make_parser(prog: str) -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from gpunet.reporting.artifacts import write_artifacts
-    from gpunet.reporting.summary import print_summary
     from gpunet.runs import RunConfig
 
     exp = DEFAULT_EXPERIMENT.get(arguments.task, "") if arguments.exp is None else arguments.exp
     changes = {name: _as_field(getattr(arguments, name)) for name in CHANGEABLE}
     config = RunConfig.from_experiment(arguments.task, exp, **changes)
+    if arguments.keep is not None and arguments.seeds in (None, 1):
+        raise InputError("--keep says which of many networks to save: give their number with --seeds")
     console = Console(markup=False, highlight=False, emoji=False, quiet=arguments.quiet)
+    kind = _one_seed() if arguments.seeds in (None, 1) else _many_seeds(arguments.seeds, arguments.keep)
     with _results_folder(config, arguments.out) as folder:
-        result = _train(config, console)
+        result = _train(config, kind, console)
         if result.history.interrupted:
             text = "Interrupted: judging and keeping what was learnt (Ctrl-C again gives it up)."
             _say(console, text, style="bold yellow")
         try:
-            write_artifacts(result, folder)
+            kind.write(result, folder)
         except KeyboardInterrupt:
             return fail(
                 arguments.prog,
                 f"interrupted while the results were written: they are incomplete in {folder}",
                 INTERRUPTED,
             )
-    print_summary(console, result, folder)
+    kind.summarize(console, result, folder)
     return INTERRUPTED if result.history.interrupted else 0
 
 
-def _train(config: RunConfig, console: Console) -> RunResult:
+class _Kind(NamedTuple):
+    """What differs between a run with one seed and one with many: (console) -> its context manager of progress, and
+    the functions that run it, write its files and sum it up."""
+
+    progress: Callable[..., Any]
+    run: Callable[..., Any]
+    write: Callable[..., Any]
+    summarize: Callable[..., None]
+
+
+def _one_seed() -> _Kind:
+    from gpunet.reporting.artifacts import write_artifacts
+    from gpunet.reporting.progress import progress
+    from gpunet.reporting.summary import print_summary
+    from gpunet.runs import run as run_experiment
+
+    return _Kind(progress, run_experiment, write_artifacts, print_summary)
+
+
+def _many_seeds(count: int, keep: int | None) -> _Kind:
+    from gpunet.reporting.progress import seeds_progress
+    from gpunet.reporting.seeds_artifacts import write_seeds_artifacts
+    from gpunet.reporting.seeds_summary import print_seeds_summary
+    from gpunet.seed_runs import run_seeds
+
+    run_all = partial(run_seeds, count=count, keep=keep)
+    return _Kind(partial(seeds_progress, count), run_all, write_seeds_artifacts, print_seeds_summary)
+
+
+def _train(config: RunConfig, kind: _Kind, console: Console) -> RunResult | SeedsResult:
     """Run it; unless the console is quiet, show what begins and how it goes."""
     from rich.text import Text
 
     from gpunet.reporting.facts import clean
-    from gpunet.reporting.progress import progress
-    from gpunet.runs import run as run_experiment
 
     if console.quiet:
-        return run_experiment(config)
+        return kind.run(config)
     with ExitStack() as stack:
         # As Text, since status would take brackets in a path for markup, whatever the console was told.
         loading = stack.enter_context(console.status(Text(f"Loading the data set {clean(config.data)} ...")))
@@ -138,9 +182,9 @@ def _train(config: RunConfig, console: Console) -> RunResult:
             nonlocal show
             loading.stop()
             _announce(config, dataset, split, network, backend, console)
-            show = stack.enter_context(progress(config.epochs, console))
+            show = stack.enter_context(kind.progress(config.epochs, console))
 
-        return run_experiment(config, on_start=on_start, on_epoch=lambda report: show(report))
+        return kind.run(config, on_start=on_start, on_epoch=lambda *report: show(*report))
 
 
 def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, backend: str, console: Console) -> None:
@@ -148,14 +192,13 @@ def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, b
     from gpunet.reporting.facts import clean, is_drawn
 
     layers = "-".join(map(str, network.sizes)) + (f" {config.activation}" if config.hidden else "")
-    parameters = sum(array[0].size for array in network.named_parameters.values())
     optimizer = f"{config.optimizer} {config.learning_rate:g}, batch {config.batch_size}"
-    _say(console, f"{config.task} {config.exp}: {layers}, {parameters:,} parameters; {optimizer}")
+    _say(console, f"{config.task} {config.exp}: {layers}, {network.layout.count:,} parameters; {optimizer}")
     _say(console, f"on {backend}")
     names = dataset.class_names
     classes = f"{clean(names[0])} and {clean(names[1])}" if len(names) == 2 else f"{len(names)} classes"
-    _say(console, f"data: {clean(dataset.source)}, {len(dataset):,} images of {classes}")
     parts = {"to train": split.train, "to validate": split.validation, "to test": split.test}
+    _say(console, f"data: {clean(dataset.source)}, {sum(map(len, parts.values())):,} images of {classes}")
     _say(console, "      " + ", ".join(f"{len(rows):,} {purpose}" for purpose, rows in parts.items() if len(rows)))
     if is_drawn(dataset):
         _say(console, f"NOTE: {clean(dataset.note)}", style="bold yellow")

@@ -7,6 +7,7 @@
     artifacts.py    the run's folder: model, metrics.json, history.csv, figures, report.html
     figures.py      the figures
     html.py         report.html
+    seeds_*.py      the same four of a run with many seeds: means, spread, bands
 
 matplotlib and rich are imported where they are used.
 """

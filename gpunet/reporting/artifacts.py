@@ -9,8 +9,10 @@ import math
 import os
 import re
 import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import fields
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,9 @@ from gpunet.checkpoint import save_model
 from gpunet.errors import InputError
 from gpunet.experiments import reported_figures
 from gpunet.history import Curve, History
+from gpunet.prediction import MODEL_FILE
 from gpunet.reporting.environment import device, versions
-from gpunet.reporting.facts import differences
+from gpunet.reporting.facts import AnyResult, differences
 from gpunet.runs import RunConfig, RunResult
 
 HISTORY_COLUMNS = (
@@ -85,51 +88,49 @@ def write_artifacts(result: RunResult, folder: Path) -> dict[str, Path]:
     Files of an earlier run in the folder are replaced. Returns {name: path} in the order of writing, the model first.
     Raises `InputError` if the folder cannot be written.
     """
-    from gpunet.reporting import figures
-    from gpunet.reporting.html import report_html
+    return write_files(folder, partial(_save_model, result), partial(_files, result))
 
+
+def write_files(
+    folder: Path, save: Callable[[Path], None], contents: Callable[[], Iterable[tuple[str, bytes]]]
+) -> dict[str, Path]:
+    """Write model.safetensors by `save`, then (name, content) one by one as they are made; see `write_artifacts`."""
     folder = Path(folder)
     ensure_writable(folder)
-    paths = {}
-
-    def write(name: str, content: bytes) -> None:
-        write_whole(folder / name, content)
-        paths[name] = folder / name
-
     try:
-        save_model(folder / "model.safetensors", result.network, result.dataset.class_names, **_model_facts(result))
-        paths["model.safetensors"] = folder / "model.safetensors"
-        facts = metrics(result)
-        write("metrics.json", metrics_json(facts).encode())
-        write("history.csv", history_csv(result.history).encode())
-        images = {name: figures.png(draw(result)) for name, draw in figures.FIGURES.items()}
-        for name, image in images.items():
-            write(f"{name}.png", image)
-        write("report.html", report_html(result, facts, images).encode())
+        save(folder / MODEL_FILE)
+        paths = {MODEL_FILE: folder / MODEL_FILE}
+        for name, content in contents():
+            write_whole(folder / name, content)
+            paths[name] = folder / name
     except OSError as error:
         raise _unusable(folder, error) from error
     return paths
 
 
+def _save_model(result: RunResult, path: Path) -> None:
+    facts = model_facts(result) | {"test_accuracy": result.test.accuracy}
+    save_model(path, result.network, result.dataset.class_names, **facts)
+
+
+def _files(result: RunResult) -> Iterator[tuple[str, bytes]]:
+    from gpunet.reporting import figures
+    from gpunet.reporting.html import report_html
+
+    facts = metrics(result)
+    yield "metrics.json", metrics_json(facts).encode()
+    yield "history.csv", history_csv(result.history).encode()
+    images = {name: figures.png(draw(result)) for name, draw in figures.FIGURES.items()}
+    for name, image in images.items():
+        yield f"{name}.png", image
+    yield "report.html", report_html(result, facts, images).encode()
+
+
 def metrics(result: RunResult) -> dict[str, Any]:
     """The content of metrics.json. What differs from run to run of one command stands under "seconds" and "date"."""
-    config, dataset, split = result.config, result.dataset, result.split
-    history, test, reported = result.history, result.test, result.config.experiment.reported
+    history, test = result.history, result.test
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "config": {field.name: getattr(config, field.name) for field in fields(config)} | {"changed": config.changed},
-        "versions": versions(),
-        "device": device(result.network.ops),
-        "data": {
-            "source": dataset.source,
-            "note": dataset.note,
-            "sha256": dataset.sha256(),
-            "images": len(dataset),
-            "class_names": dataset.class_names,
-            "split": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
-        },
-        "parameters": sum(array[0].size for array in result.network.named_parameters.values()),
-        "interrupted": history.interrupted,
+        **common_facts(result),
         "history": {
             "epochs": history.epochs,
             "train": _curve(history.train),
@@ -143,14 +144,41 @@ def metrics(result: RunResult) -> dict[str, Any]:
             "report": test.report,
             "seconds": result.seconds["evaluation"],
         },
-        "reported": {
-            "source": reported.source,
-            **reported_figures(reported),
-            "per_class": reported.per_class,
-            "note": reported.note,
-            "differences": differences(result),
-        },
+        "reported": reported_facts(result),
         "seconds": result.seconds,
+    }
+
+
+def common_facts(result: AnyResult) -> dict[str, Any]:
+    """How a run was made: configuration, versions, device, data."""
+    config, dataset, split = result.config, result.dataset, result.split
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "config": {field.name: getattr(config, field.name) for field in fields(config)} | {"changed": config.changed},
+        "versions": versions(),
+        "device": device(result.network.ops),
+        "data": {
+            "source": dataset.source,
+            "note": dataset.note,
+            "sha256": dataset.sha256(),
+            "images": len(dataset),
+            "class_names": dataset.class_names,
+            "split": {name: len(getattr(split, name)) for name in ("train", "validation", "test")},
+        },
+        "parameters": result.network.layout.count,
+        "interrupted": result.history.interrupted,
+    }
+
+
+def reported_facts(result: AnyResult) -> dict[str, Any]:
+    """What the report gives, and what makes the comparison unfair."""
+    reported = result.config.experiment.reported
+    return {
+        "source": reported.source,
+        **reported_figures(reported),
+        "per_class": reported.per_class,
+        "note": reported.note,
+        "differences": differences(result),
     }
 
 
@@ -172,7 +200,7 @@ def history_csv(history: History) -> str:
     return text.getvalue()
 
 
-def _model_facts(result: RunResult) -> dict[str, Any]:
+def model_facts(result: AnyResult) -> dict[str, Any]:
     """What the model's header says of its making; no times, so that the same run gives the same file."""
     config, dataset, history = result.config, result.dataset, result.history
     return {
@@ -185,7 +213,6 @@ def _model_facts(result: RunResult) -> dict[str, Any]:
         "data_sha256": dataset.sha256(),
         "epochs": history.epochs,
         "interrupted": history.interrupted,
-        "test_accuracy": result.test.accuracy,
         "gpunet_version": gpunet.__version__,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import numpy as np
 from gpunet.data import Dataset
 from gpunet.data.subset import BINARY_CLASSES
 from gpunet.experiments import Reported
+from gpunet.history import Curve
 from gpunet.runs import RunConfig, RunResult
+from gpunet.seed_runs import SeedsResult
 
 DRAWN_WARNING = "DRAWN IMAGES, NOT PHOTOGRAPHS: these results prove nothing about real hands."
 
@@ -22,20 +25,26 @@ _SOURCES = {
 }
 
 
+AnyResult = RunResult | SeedsResult  # both have config, dataset, split, network, history, test, seeds and seconds
+
+
 @dataclass(frozen=True)
 class Compared:
-    """One figure of the run beside the report's; None where there is none. is_share: an accuracy, not a loss."""
+    """One figure of a run's P networks (float64 ``[P]``) beside the report's; None where there is none. is_share: an
+    accuracy, not a loss. key: what files call it."""
 
+    key: str
     name: str
-    run: float | None
+    values: np.ndarray | None
     reported: float | None
     is_share: bool
 
     @property
     def run_text(self) -> str:
-        if self.run is None:
+        """The first network's."""
+        if self.values is None:
             return "-"
-        return f"{self.run:.3f}" if self.is_share else loss_text(self.run)
+        return f"{self.values[0]:.3f}" if self.is_share else loss_text(self.values[0])
 
     @property
     def reported_text(self) -> str:
@@ -72,21 +81,32 @@ def data_name(dataset: Dataset) -> str:
     return _SOURCES.get(dataset.source) or clean(Path(dataset.source).name or dataset.source)
 
 
-def interruption(result: RunResult) -> str | None:
+def seeds_text(seeds: Sequence[int]) -> str:
+    """'seed 3', or 'seeds 3 to 22'."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def interruption(result: AnyResult) -> str | None:
     """That the run was interrupted and when, or None."""
     if not result.history.interrupted:
         return None
-    return f"interrupted after {result.history.epochs} of {result.config.epochs} epochs"
+    epochs = f"interrupted after {result.history.epochs} of {result.config.epochs} epochs"
+    if isinstance(result, RunResult):
+        return epochs
+    networks = f"{result.population.trained.sum()} of {len(result.seeds)} networks"
+    if result.history.epochs == result.config.epochs:
+        return f"interrupted after {networks}"
+    return f"{epochs} of {networks}"
 
 
-def differences(result: RunResult) -> list[str]:
+def differences(result: AnyResult) -> list[str]:
     """How a run departs from what the report did, in words; empty where the two compare like for like."""
     config, dataset = result.config, result.dataset
     found = []
     if dataset.source != "signs":
         found.append(f"data: {data_name(dataset)} (the report: its own images)")
     if config.limit is not None:
-        found.append(f"images: only {len(dataset):,}")
+        found.append(f"images: only {min(config.limit, len(dataset)):,}")
     if config.classes not in (None, BINARY_CLASSES):
         found.append(f"classes: {setting(config.classes)} instead of {setting(BINARY_CLASSES)}")
     for name in config.changed:
@@ -112,24 +132,26 @@ def setting(value: Any) -> str:
     return clean(str(value))
 
 
-def compared_figures(result: RunResult) -> list[Compared]:
+def compared_figures(result: AnyResult) -> list[Compared]:
     """The run's figures beside the report's: of the test set, and of the last epoch."""
     reported, history = result.config.experiment.reported, result.history
+
+    def last(curve: Curve | None, kind: str) -> np.ndarray | None:
+        return None if curve is None else getattr(curve, kind)[:, -1]
+
     figures = [
-        Compared("test accuracy", result.test.accuracy, reported.test_accuracy, True),
-        Compared("test loss", result.test.loss, None, False),
+        Compared("test_accuracy", "test accuracy", np.atleast_1d(result.test.accuracy), reported.test_accuracy, True),
+        Compared("test_loss", "test loss", np.atleast_1d(result.test.loss), None, False),
     ]
-    if history.epochs:
-        last = history.report(history.epochs - 1)
+    for kind, is_share in (("accuracy", True), ("loss", False)) if history.epochs else ():
+        mean, validation = (getattr(reported, f"{part}_{kind}") for part in ("train", "validation"))
+        train, after, of_validation = (last(c, kind) for c in (history.train, history.train_after, history.validation))
         figures += [
-            Compared("training accuracy, mean over the last epoch", last.train_accuracy, reported.train_accuracy, True),
-            Compared("training accuracy, after it", last.train_accuracy_after, None, True),
-            Compared("validation accuracy", last.validation_accuracy, reported.validation_accuracy, True),
-            Compared("training loss, mean over the last epoch", last.train_loss, reported.train_loss, False),
-            Compared("training loss, after it", last.train_loss_after, None, False),
-            Compared("validation loss", last.validation_loss, reported.validation_loss, False),
+            Compared(f"train_{kind}", f"training {kind}, mean over last epoch", train, mean, is_share),
+            Compared(f"train_{kind}_after", f"training {kind}, after it", after, None, is_share),
+            Compared(f"validation_{kind}", f"validation {kind}", of_validation, validation, is_share),
         ]
-    return [figure for figure in figures if figure.run is not None or figure.reported is not None]
+    return [figure for figure in figures if figure.values is not None or figure.reported is not None]
 
 
 def reported_class(reported: Reported, name: str) -> tuple[float, float, float] | None:

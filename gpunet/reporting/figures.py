@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gpunet.data import IMAGE_SIDE
-from gpunet.reporting.facts import data_name, interruption, is_drawn, misread_order, run_name, shortened
+from gpunet.reporting.facts import (
+    AnyResult,
+    data_name,
+    interruption,
+    is_drawn,
+    misread_order,
+    run_name,
+    seeds_text,
+    shortened,
+)
 from gpunet.runs import RunResult
 
 if TYPE_CHECKING:
@@ -52,7 +61,7 @@ HEADER, FOOTER = 0.36, 0.36  # inches
 CAPTION_LINE = 0.125  # inches, above each misread image
 
 
-def _in_style(draw: Callable[..., Any]) -> Callable[..., Any]:
+def in_style(draw: Callable[..., Any]) -> Callable[..., Any]:
     """Run with matplotlib's defaults and STYLE, whatever the user's matplotlibrc says."""
 
     @wraps(draw)
@@ -65,7 +74,7 @@ def _in_style(draw: Callable[..., Any]) -> Callable[..., Any]:
     return drawn
 
 
-@_in_style
+@in_style
 def png(figure: Figure) -> bytes:
     """The figure as a PNG file."""
     with warnings.catch_warnings():
@@ -75,14 +84,28 @@ def png(figure: Figure) -> bytes:
     return content.getvalue()
 
 
-@_in_style
+@in_style
 def learning_curves(result: RunResult) -> Figure:
     """Loss and accuracy by epoch: training (mean over each epoch, and after it), validation, and what was reported."""
+
+    def draw(axes: Axes, x: np.ndarray, values: np.ndarray, kind: str, label: str, **style: Any) -> None:
+        label = f"{label}: {number(values[0, -1], kind)}"
+        axes.plot(x, values[0], label=label, **style)
+
+    return curve_panels(result, "Learning curves", draw)
+
+
+def curve_panels(result: AnyResult, title: str, draw: Callable[..., None]) -> Figure:
+    """A panel of losses and one of accuracies, by epoch, with what was reported.
+
+    draw(axes, x, values, kind, label, **style) draws one curve: x ``[epochs]``, values ``[P, epochs]``, kind "loss" or
+    "accuracy", style as for `Axes.plot`.
+    """
     history, reported = result.history, result.config.experiment.reported
     if not history.epochs:
-        figure = _figure(1, result, "Learning curves", layout=False)
-        return _message(figure, "None: the run was interrupted before its first epoch ended.")
-    figure = _figure(4, result, "Learning curves")
+        figure = new_figure(1, result, title, layout=False)
+        return message(figure, "None: the run was interrupted before its first epoch ended.")
+    figure = new_figure(4, result, title)
     after = np.arange(1, history.epochs + 1)
     # A mean over an epoch tells of the weights half an epoch earlier, and is drawn there.
     curves = [
@@ -101,11 +124,11 @@ def learning_curves(result: RunResult) -> Figure:
     for axes, kind, targets in panels:
         for curve, x, label, colour, line in curves:
             if curve is not None:
-                y = getattr(curve, kind)[0]
                 marker = {"marker": "o", "markersize": 3} if history.epochs <= 20 else {}
                 if line == ":":
                     marker["markerfacecolor"] = "white"
-                axes.plot(x, y, line, color=colour, label=f"{label}: {_number(y[-1], kind)}", linewidth=1.6, **marker)
+                style = {"linestyle": line, "color": colour, "linewidth": 1.6, **marker}
+                draw(axes, x, getattr(curve, kind), kind, label, **style)
         for target, part, colour in zip(targets, ("training", "validation"), (TRAINING, VALIDATION), strict=True):
             if target is not None:
                 axes.plot(
@@ -139,17 +162,24 @@ def _finish_panel(axes: Axes, kind: str, last: int) -> None:
     axes.legend(loc="upper left", bbox_to_anchor=(-0.02, -0.2), borderaxespad=0, borderpad=0)
 
 
-@_in_style
+@in_style
 def confusion_matrix(result: RunResult) -> Figure:
     """Counts of the test set, shaded by their share of the true class."""
+    matrix = result.test.confusion_matrix
+    right = f"{result.test.accuracy:.1%} of {int(matrix.sum()):,} test images read right"
+    return confusion_panel(result, matrix, f"Confusion matrix: {right}", "{:d}".format)
+
+
+def confusion_panel(result: AnyResult, matrix: np.ndarray, title: str, text: Callable[[Any], str]) -> Figure:
+    """A matrix of counts ``[C, C]``, written as `text` does, those of zero left out; shaded by their share of the true
+    class."""
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import PercentFormatter
 
-    matrix, classes = result.test.confusion_matrix, len(result.dataset.class_names)
+    classes = len(result.dataset.class_names)
     images = matrix.sum(axis=1, keepdims=True)
     share = matrix / np.maximum(images, 1)
-    right = f"{result.test.accuracy:.1%} of {int(matrix.sum()):,} test images read right"
-    figure = _figure(min(1 + 0.8 * classes, 5.3), result, f"Confusion matrix: {right}")
+    figure = new_figure(min(1 + 0.8 * classes, 5.3), result, title)
     axes = figure.add_subplot()
     # The square root, so that single mistakes among a hundred images can be seen.
     norm = PowerNorm(0.5, 0, 1)
@@ -168,9 +198,9 @@ def confusion_matrix(result: RunResult) -> Figure:
         axes.tick_params(which="minor", length=0)
         size = min(9.5, 120 / classes)
         for (row, column), value in np.ndenumerate(matrix):
-            if value:
+            if text(value) != text(matrix.dtype.type(0)):
                 colour = "white" if norm(share[row, column]) > 0.6 else INK
-                axes.text(column, row, f"{value}", ha="center", va="center", color=colour, fontsize=size)
+                axes.text(column, row, text(value), ha="center", va="center", color=colour, fontsize=size)
     return figure
 
 
@@ -186,14 +216,14 @@ def _label_classes(axes: Axes, class_names: tuple[str, ...]) -> None:
     axes.set_ylabel("true class")
 
 
-@_in_style
+@in_style
 def misread(result: RunResult) -> Figure:
     """The test images that were misread most confidently, with what they are and what they were taken for."""
     order = misread_order(result)
     tested = result.split.test
     if not len(order):
-        figure = _figure(1, result, "Misread images", layout=False)
-        return _message(figure, f"None: all {len(tested):,} test images were read right.")
+        figure = new_figure(1, result, "Misread images", layout=False)
+        return message(figure, f"None: all {len(tested):,} test images were read right.")
     shown, columns, gap = order[:MISREAD_SHOWN], 8, 0.08
     rows = -(-len(shown) // columns)
     side = (WIDTH - 2 * MARGIN + gap) / columns - gap
@@ -208,7 +238,7 @@ def misread(result: RunResult) -> Figure:
     # A long name leaves no room beside it.
     between = " " if max(map(len, names)) <= 2 else "\n"
     caption = CAPTION_LINE * (3 if confidence is not None and between == "\n" else 2) + 0.08
-    figure = _figure(rows * (side + caption), result, title, layout=False)
+    figure = new_figure(rows * (side + caption), result, title, layout=False)
     height = figure.get_figheight()
     for index, place in enumerate(shown):
         row, column = divmod(index, columns)
@@ -226,7 +256,7 @@ def misread(result: RunResult) -> Figure:
 FIGURES = {"learning_curves": learning_curves, "confusion_matrix": confusion_matrix, "misread": misread}
 
 
-def _figure(height: float, result: RunResult, title: str, *, layout: bool = True) -> Figure:
+def new_figure(height: float, result: AnyResult, title: str, *, layout: bool = True) -> Figure:
     """A figure with so many inches between its title and its footer. layout: place its axes to fit there."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -242,17 +272,17 @@ def _figure(height: float, result: RunResult, title: str, *, layout: bool = True
     loud = {"color": WARNING, "fontweight": "bold"} if is_drawn(result.dataset) else {"color": MUTED}
     foot = FOOTER / 2 / whole
     figure.text(left, foot, _text(f"Data: {shortened(data_name(result.dataset), 50)}"), va="center", fontsize=8, **loud)
-    run = ", ".join(filter(None, (run_name(result.config), f"seed {result.config.seed}", interruption(result))))
+    run = ", ".join(filter(None, (run_name(result.config), seeds_text(result.seeds), interruption(result))))
     figure.text(right, foot, run, va="center", ha="right", fontsize=8, color=MUTED)
     return figure
 
 
-def _message(figure: Figure, text: str) -> Figure:
+def message(figure: Figure, text: str) -> Figure:
     figure.text(0.5, 0.55, text, ha="center", va="center", fontsize=10.5)
     return figure
 
 
-def _number(value: float, kind: str) -> str:
+def number(value: float, kind: str) -> str:
     return f"{value:.3f}" if kind == "accuracy" else f"{value:.3g}"
 
 

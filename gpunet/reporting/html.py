@@ -10,6 +10,7 @@ from typing import Any
 
 from gpunet.reporting.facts import (
     DRAWN_WARNING,
+    AnyResult,
     clean,
     compared_figures,
     data_name,
@@ -20,6 +21,7 @@ from gpunet.reporting.facts import (
     loss_text,
     reported_class,
     run_name,
+    seeds_text,
     setting,
     usual_setting,
 )
@@ -74,18 +76,23 @@ def report_html(result: RunResult, facts: dict[str, Any], images: dict[str, byte
     title = run_name(result.config)
     sections = [
         _headline(result, facts),
-        _section("Beside the report", _comparison(result)),
-        *(_figure(name, images[name]) for name in ("learning_curves", "confusion_matrix")),
-        _section("Each class of the test set", _classes(result)),
-        _figure("misread", images["misread"]),
-        _section("Configuration", _configuration(result)),
-        _section("Data", _data(result, facts)),
-        _section("Versions and device", _environment(facts)),
+        section("Beside the report", the_report(result) + _comparison(result)),
+        *(figure_of(FIGURE_NAMES[name], images[name]) for name in ("learning_curves", "confusion_matrix")),
+        section("Each class of the test set", _classes(result)),
+        figure_of(FIGURE_NAMES["misread"], images["misread"]),
+        section("Configuration", configuration(result)),
+        section("Data", data(result, facts)),
+        section("Versions and device", environment(facts)),
     ]
+    return page(title, sections)
+
+
+def page(title: str, sections: Iterable[str]) -> str:
+    """A whole page, well-formed as XML too."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f"<title>{_e(title)} - gpunet</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{e(title)} - gpunet</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
@@ -94,44 +101,60 @@ def report_html(result: RunResult, facts: dict[str, Any], images: dict[str, byte
 def _headline(result: RunResult, facts: dict[str, Any]) -> str:
     test, dataset, reported = result.test, result.dataset, result.config.experiment.reported
     hits, epochs = int(test.confusion_matrix.trace()), result.history.epochs
-    cards = {
-        "test loss": loss_text(test.loss),
-        f"training, {epochs} epoch{'' if epochs == 1 else 's'}": duration(result.seconds["training"]),
-        "parameters": f"{facts['parameters']:,}",
-        "images": f"{len(dataset):,}",
-    }
-    date = datetime.fromisoformat(facts["date"])
-    made = f"{date:%Y-%m-%d %H:%M %Z}, seed {result.config.seed}, gpunet {facts['versions']['gpunet']}"
-    parts = [
-        f"<h1>{_e(run_name(result.config))}</h1>",
-        f'<p class="muted">{_e(made)}</p>',
-    ]
-    if is_drawn(dataset):
-        parts.append(f'<p class="warning"><strong>{_e(DRAWN_WARNING)}</strong><br />{_e(dataset.note)}</p>')
-    interrupted = interruption(result)
-    if interrupted:
-        parts.append(
-            f'<p class="warning"><strong>This run was {_e(interrupted)}:</strong> '
-            "the figures are those of what it had learnt by then.</p>"
-        )
     comparable = "" if not differences(result) else ", under other conditions"
-    parts += [
+    parts = [
+        *opening(result, facts),
         f'<p class="headline">{test.accuracy:.1%}</p>',
         f"<p>of the test images read right: {hits:,} of {len(test.predictions):,}. "
         f"The report got {round(100 * reported.test_accuracy, 6):g}%{comparable}.</p>",
-        f'<p class="muted">Data: {_e(data_name(dataset))}</p>',
-        '<ul class="cards">' + "".join(f"<li><b>{_e(v)}</b>{_e(k)}</li>" for k, v in cards.items()) + "</ul>",
+        f'<p class="muted">Data: {e(data_name(dataset))}</p>',
+        cards(
+            {
+                "test loss": loss_text(test.loss),
+                f"training, {epochs} epoch{'' if epochs == 1 else 's'}": duration(result.seconds["training"]),
+                "parameters": f"{facts['parameters']:,}",
+                "images": f"{len(dataset):,}",
+            }
+        ),
     ]
     return "\n".join(parts)
 
 
-def _comparison(result: RunResult) -> str:
+def opening(result: AnyResult, facts: dict[str, Any]) -> list[str]:
+    """Title, date, and what a reader must know before the first figure."""
+    date = datetime.fromisoformat(facts["date"])
+    made = f"{date:%Y-%m-%d %H:%M %Z}, {seeds_text(result.seeds)}, gpunet {facts['versions']['gpunet']}"
+    parts = [
+        f"<h1>{e(run_name(result.config))}</h1>",
+        f'<p class="muted">{e(made)}</p>',
+    ]
+    if is_drawn(result.dataset):
+        parts.append(f'<p class="warning"><strong>{e(DRAWN_WARNING)}</strong><br />{e(result.dataset.note)}</p>')
+    interrupted = interruption(result)
+    if interrupted:
+        parts.append(
+            f'<p class="warning"><strong>This run was {e(interrupted)}:</strong> '
+            "the figures are those of what it had learnt by then.</p>"
+        )
+    return parts
+
+
+def cards(facts: dict[str, str]) -> str:
+    return '<ul class="cards">' + "".join(f"<li><b>{e(v)}</b>{e(k)}</li>" for k, v in facts.items()) + "</ul>"
+
+
+def the_report(result: AnyResult) -> str:
+    """What is compared with, and what makes it unfair."""
     reported, departures = result.config.experiment.reported, differences(result)
-    rows = [(figure.name, figure.run_text, figure.reported_text) for figure in compared_figures(result)]
-    text = f"<p>The report: {_e(reported.source)}. {_e(reported.note)}</p>"
+    text = f"<p>The report: {e(reported.source)}. {e(reported.note)}</p>"
     if departures:
-        text += f'<p class="note"><strong>Not like for like:</strong> {_e("; ".join(departures))}.</p>'
-    return text + _table(("", "this run", "the report"), rows)
+        text += f'<p class="note"><strong>Not like for like:</strong> {e("; ".join(departures))}.</p>'
+    return text
+
+
+def _comparison(result: RunResult) -> str:
+    rows = [(figure.name, figure.run_text, figure.reported_text) for figure in compared_figures(result)]
+    return table(("", "this run", "the report"), rows)
 
 
 def _classes(result: RunResult) -> str:
@@ -150,66 +173,68 @@ def _classes(result: RunResult) -> str:
             beside = reported_class(reported, name)
             row += [f"{value:.2f}" for value in beside] if beside else ["", "", ""]
         rows.append(row)
-    return _table(columns, rows, beside=5)
+    return table(columns, rows, beside=5)
 
 
-def _configuration(result: RunResult) -> str:
+def configuration(result: AnyResult) -> str:
     config, rows = result.config, []
     for name, value in vars(config).items():
         usual = ""
         if name in config.changed and name != "limit":
-            usual = f' <span class="muted">(the experiment: {_e(setting(usual_setting(config, name)))})</span>'
-        rows.append((name.replace("_", " "), _e(setting(value)) + usual))
-    return _pairs(rows)
+            usual = f' <span class="muted">(the experiment: {e(setting(usual_setting(config, name)))})</span>'
+        if name == "seed" and len(result.seeds) > 1:
+            name, value = "seeds", f"{result.seeds[0]} to {result.seeds[-1]}"
+        rows.append((name.replace("_", " "), e(setting(value)) + usual))
+    return pairs(rows)
 
 
-def _data(result: RunResult, facts: dict[str, Any]) -> str:
+def data(result: AnyResult, facts: dict[str, Any]) -> str:
     split = facts["data"]["split"]
     names = ", ".join(map(clean, result.dataset.class_names))
-    return _pairs(
+    return pairs(
         [
-            ("source", _e(result.dataset.source)),
-            ("note", _e(result.dataset.note)),
+            ("source", e(result.dataset.source)),
+            ("note", e(result.dataset.note)),
             ("images", ", ".join(f"{count:,} {part}" for part, count in split.items())),
-            ("classes", _e(names)),
+            ("classes", e(names)),
             ("SHA-256", facts["data"]["sha256"]),
         ]
     )
 
 
-def _environment(facts: dict[str, Any]) -> str:
+def environment(facts: dict[str, Any]) -> str:
     together = facts["versions"] | facts["device"]
-    return _pairs([(name.replace("_", " "), "none" if v is None else _e(v)) for name, v in together.items()])
+    return pairs([(name.replace("_", " "), "none" if v is None else e(v)) for name, v in together.items()])
 
 
-def _section(title: str, content: str) -> str:
-    return f"<section>\n<h2>{_e(title)}</h2>\n{content}\n</section>"
+def section(title: str, content: str) -> str:
+    return f"<section>\n<h2>{e(title)}</h2>\n{content}\n</section>"
 
 
-def _figure(name: str, png: bytes) -> str:
+def figure_of(what: str, png: bytes) -> str:
     data = base64.b64encode(png).decode()
-    return f'<figure><img alt="{_e(FIGURE_NAMES[name])}" src="data:image/png;base64,{data}" /></figure>'
+    return f'<figure><img alt="{e(what)}" src="data:image/png;base64,{data}" /></figure>'
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str]], beside: int | None = None) -> str:
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], beside: int | None = None) -> str:
     """A table whose first column is text and whose others are numbers. beside: the column that begins another part."""
 
     def cells(tag: str, row: Iterable[str]) -> str:
         html = ""
         for place, content in enumerate(row):
             kind = "" if place == 0 else ' class="number beside"' if place == beside else ' class="number"'
-            html += f"<{tag}{kind}>{_e(content)}</{tag}>"
+            html += f"<{tag}{kind}>{e(content)}</{tag}>"
         return f"<tr>{html}</tr>"
 
     body = "".join(cells("td", row) for row in rows)
     return f'<div class="scroll"><table><thead>{cells("th", columns)}</thead><tbody>{body}</tbody></table></div>'
 
 
-def _pairs(rows: Iterable[tuple[str, str]]) -> str:
+def pairs(rows: Iterable[tuple[str, str]]) -> str:
     """A table of names and what they stand for, this already as HTML."""
-    body = "".join(f'<tr><th>{_e(name)}</th><td class="wide">{content}</td></tr>' for name, content in rows)
+    body = "".join(f'<tr><th>{e(name)}</th><td class="wide">{content}</td></tr>' for name, content in rows)
     return f"<table><tbody>{body}</tbody></table>"
 
 
-def _e(text: Any) -> str:
+def e(text: Any) -> str:
     return escape(clean(str(text)))

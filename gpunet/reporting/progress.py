@@ -11,10 +11,12 @@ from gpunet.reporting.facts import loss_text
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress, TaskID
 
 REFRESHES_PER_SECOND = 4  # drawing takes milliseconds that training would miss
 
 OnEpoch = Callable[[EpochReport], None]
+OnEpochOfChunk = Callable[[EpochReport, range], None]
 
 
 @contextmanager
@@ -33,6 +35,35 @@ def progress(epochs: int, console: Console, *, quiet: bool = False) -> Iterator[
         yield _plain(console)
 
 
+@contextmanager
+def seeds_progress(networks: int, epochs: int, console: Console) -> Iterator[OnEpochOfChunk]:
+    """As `progress`, for the `on_epoch` of `gpunet.seed_runs.run_seeds`: one bar for all networks; or a plain line for
+    each chunk of networks that is done, and where all are in one, for each epoch. The figures are the chunk's means."""
+    if not console.is_terminal:
+        yield _plain_by_chunk(networks, console)
+        return
+    with _bar("networks", networks, console) as (display, task):
+
+        def on_epoch(report: EpochReport, chunk: range) -> None:
+            done = chunk.start + len(chunk) * report.epoch // epochs
+            display.update(task, completed=done, figures=_figures(report))
+
+        yield on_epoch
+
+
+def _plain_by_chunk(networks: int, console: Console) -> OnEpochOfChunk:
+    of_all = _plain(console)
+
+    def on_epoch(report: EpochReport, chunk: range) -> None:
+        if len(chunk) == networks:
+            of_all(report)
+        elif report.epoch == report.epochs:
+            done = f"networks {chunk.stop:{len(str(networks))}}/{networks}"
+            print(f"{done}  {_figures(report)}", file=console.file, flush=True)
+
+    return on_epoch
+
+
 def _plain(console: Console) -> OnEpoch:
     def on_epoch(report: EpochReport) -> None:
         epoch = f"epoch {report.epoch:{len(str(report.epochs))}}/{report.epochs}"
@@ -44,23 +75,28 @@ def _plain(console: Console) -> OnEpoch:
 
 @contextmanager
 def _live(epochs: int, console: Console) -> Iterator[OnEpoch]:
+    with _bar("epoch", epochs, console) as (display, task):
+
+        def on_epoch(report: EpochReport) -> None:
+            display.update(task, completed=report.epoch, figures=_figures(report))
+
+        yield on_epoch
+
+
+@contextmanager
+def _bar(counted: str, total: int, console: Console) -> Iterator[tuple[Progress, TaskID]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     columns = (
-        TextColumn("epoch"),
+        TextColumn(counted),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=4)),
         TextColumn("{task.fields[figures]}", markup=False, table_column=Column(no_wrap=True)),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with Progress(*columns, console=console, refresh_per_second=REFRESHES_PER_SECOND, expand=True) as display:
-        task = display.add_task("training", total=epochs, figures="")
-
-        def on_epoch(report: EpochReport) -> None:
-            display.update(task, completed=report.epoch, figures=_figures(report))
-
-        yield on_epoch
+        yield display, display.add_task("training", total=total, figures="")
 
 
 def _figures(report: EpochReport) -> str:

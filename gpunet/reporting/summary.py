@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gpunet.reporting.facts import (
     DRAWN_WARNING,
+    AnyResult,
     clean,
     compared_figures,
     differences,
@@ -43,7 +46,11 @@ def summary_text(result: RunResult, folder: Path | None) -> str:
 
 def print_summary(console: Console, result: RunResult, folder: Path | None) -> None:
     """Print the summary; rich leaves the styles out where the console is no terminal."""
-    for text, style in _lines(result, folder):
+    print_lines(console, _lines(result, folder))
+
+
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    for text, style in lines:
         console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True, emoji=False)
 
 
@@ -57,17 +64,24 @@ def _lines(result: RunResult, folder: Path | None) -> list[Line]:
     ]
     interrupted = interruption(result)
     if interrupted:
-        lines += _wrapped(f"The run was {interrupted}: these are the figures of what it had learnt.", "bold yellow")
+        lines += wrapped(f"The run was {interrupted}: these are the figures of what it had learnt.", "bold yellow")
     if is_drawn(result.dataset):
-        lines += _wrapped(DRAWN_WARNING, "bold yellow")
+        lines += wrapped(DRAWN_WARNING, "bold yellow")
     lines += [("", ""), *_class_table(result), ("", ""), *_figure_table(result)]
-    lines += [("", ""), *_like_for_like(result), ("", ""), *_confusions(result), ("", "")]
-    lines += _wrapped(f"Data: {clean(result.dataset.source)} - {clean(result.dataset.note)}", "")
+    title = "Confusion matrix: true classes down, what they were read as across"
+    lines += [("", ""), *like_for_like(result), ("", "")]
+    lines += [*confusions(test.confusion_matrix, result.dataset.class_names, title, "{:d}".format), ("", "")]
+    return lines + closing(result, folder, "model.safetensors is what predict reads")
+
+
+def closing(result: AnyResult, folder: Path | None, about_the_model: str) -> list[Line]:
+    """The data, the time it took, and where it was saved."""
+    lines = wrapped(f"Data: {clean(result.dataset.source)} - {clean(result.dataset.note)}", "")
     spent = ", ".join(f"{name} {duration(seconds)}" for name, seconds in result.seconds.items())
-    lines += _wrapped(f"Time: {spent}", "")
+    lines += wrapped(f"Time: {spent}", "")
     if folder is not None:
         lines.append((f"Saved in {clean(str(folder))}", "bold"))
-        lines += _wrapped("report.html shows it all; model.safetensors is what predict reads", "dim")
+        lines += wrapped(f"report.html shows it all; {about_the_model}", "dim")
     return lines
 
 
@@ -77,7 +91,7 @@ def _class_table(result: RunResult) -> list[Line]:
     names = result.dataset.class_names
     compare = any(reported_class(reported, name) for name in names)
     room = WIDTH - FIGURES_WIDTH - (REPORTED_WIDTH if compare else 0)
-    width = _name_width(names, room)
+    width = name_width(names, room)
     head = f"{'':{width}}{'precision':>10}{'recall':>8}{'f1':>7}{'images':>8}"
     lines: list[Line] = []
     if compare:
@@ -103,7 +117,7 @@ def _class_table(result: RunResult) -> list[Line]:
 
 def _row(name: str, width: int, figures: dict[str, float]) -> str:
     return (
-        f"{_fit(name, width)}{figures['precision']:>10.3f}{figures['recall']:>8.3f}"
+        f"{fit(name, width)}{figures['precision']:>10.3f}{figures['recall']:>8.3f}"
         f"{figures['f1-score']:>7.3f}{figures['support']:>8.0f}"
     )
 
@@ -113,47 +127,46 @@ def _figure_table(result: RunResult) -> list[Line]:
     return lines + [(f"{f.name:43}{f.run_text:>10}{f.reported_text:>14}", "") for f in compared_figures(result)]
 
 
-def _like_for_like(result: RunResult) -> list[Line]:
+def like_for_like(result: AnyResult) -> list[Line]:
     reported = result.config.experiment.reported
-    lines = _wrapped(f"The report: {reported.source}. {reported.note}".strip(), "dim")
+    lines = wrapped(f"The report: {reported.source}. {reported.note}".strip(), "dim")
     departures = differences(result)
     if departures:
-        lines += _wrapped(f"NOT LIKE FOR LIKE: {'; '.join(departures)}.", "yellow")
+        lines += wrapped(f"NOT LIKE FOR LIKE: {'; '.join(departures)}.", "yellow")
     return lines
 
 
-def _confusions(result: RunResult) -> list[Line]:
-    """The confusion matrix, or where it is too wide the commonest confusions."""
-    matrix, names = result.test.confusion_matrix, result.dataset.class_names
-    width = _name_width(names, NAME_WIDTH)
+def confusions(matrix: np.ndarray, names: Sequence[str], title: str, text: Callable[[Any], str]) -> list[Line]:
+    """A confusion matrix ``[C, C]``, its counts written as `text` does, or where it is too wide the commonest
+    confusions."""
+    width = name_width(names, NAME_WIDTH)
     room = (WIDTH - width) // len(names)
     cell = min(room, max(6, max(map(_width, names)) + 2))
-    if cell > max(2, len(str(matrix.max()))):
+    nothing = text(matrix.dtype.type(0))
+    if cell > max(2, len(text(matrix.max()))):
         head = "".join(" " * (cell - min(_width(name), cell - 1)) + _cut(name, cell - 1) for name in names)
-        lines: list[Line] = [
-            ("Confusion matrix: true classes down, what they were read as across", ""),
-            (" " * width + head, "dim"),
-        ]
+        lines: list[Line] = [(title, ""), (" " * width + head, "dim")]
         for name, row in zip(names, matrix, strict=True):
-            lines.append((_fit(name, width) + "".join(f"{count or '.':>{cell}}" for count in row), ""))
+            counts = ("." if text(count) == nothing else text(count) for count in row)
+            lines.append((fit(name, width) + "".join(f"{count:>{cell}}" for count in counts), ""))
         return lines
-    pairs = [(int(matrix[t, p]), t, p) for t, p in zip(*matrix.nonzero(), strict=True) if t != p]
+    pairs = [(matrix[t, p], t, p) for t, p in zip(*matrix.nonzero(), strict=True) if t != p]
     pairs.sort(key=lambda pair: -pair[0])
     lines = [("Commonest confusions (confusion_matrix.png has all)", "")]
-    width = _name_width(names, (WIDTH - 20) // 2)
+    width = name_width(names, (WIDTH - 20) // 2)
     lines += [
-        (f"{count:6} x {_fit(names[t], width)} read as {_fit(names[p], width)}".rstrip(), "")
+        (f"{text(count):>6} x {fit(names[t], width)} read as {fit(names[p], width)}".rstrip(), "")
         for count, t, p in pairs[:MOST_CONFUSIONS]
     ]
     return lines if pairs else [("No image misread", "")]
 
 
-def _wrapped(text: str, style: str) -> list[Line]:
+def wrapped(text: str, style: str) -> list[Line]:
     # Long words are paths, which a person wants to copy whole.
     return [(line, style) for line in textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False)]
 
 
-def _name_width(names: Iterable[str], room: int) -> int:
+def name_width(names: Iterable[str], room: int) -> int:
     """Columns for the class names and a space, as many as they need and there are."""
     return min(room, max(NAME_WIDTH, *(_width(name) + 1 for name in names)))
 
@@ -164,7 +177,7 @@ def _width(text: str) -> int:
     return cell_len(clean(text))
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
     """The text in exactly so many columns, a space at its end; a letter of some scripts takes two of them."""
     text = clean(text) if _width(text) < width else _cut(text, width - 2) + "~"
     return text + " " * (width - _width(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from gpunet.ops import NumpyOps
 from gpunet.runs import RunConfig, RunResult, run
+from gpunet.seed_runs import SeedsResult, run_seeds
 
 
 def write_blobs(path, class_names, per_class=30, noise=140, seed=0):
@@ -124,4 +126,91 @@ RESULTS = (
 
 @pytest.fixture(params=RESULTS)
 def any_result(request) -> RunResult:
+    return request.getfixturevalue(request.param)
+
+
+# Runs with many seeds
+
+
+@pytest.fixture(scope="session")
+def seeds(digits_file) -> SeedsResult:
+    """Seeds 3 to 6, the last of which is kept by request."""
+    return run_seeds(RunConfig.from_experiment("multiclass", "exp1", data=digits_file, epochs=2, seed=3), 4, keep=6)
+
+
+@pytest.fixture(scope="session")
+def two_seeds_binary(digits_file) -> SeedsResult:
+    """Without validation, as if on the drawn hands."""
+    result = run_seeds(RunConfig.from_experiment("binary", "base", data=digits_file, epochs=1, limit=40), 2)
+    return replace(result, dataset=replace(result.dataset, source="synthetic", note="Drawn, not photographed."))
+
+
+@pytest.fixture(scope="session")
+def seeds_left_out(seeds) -> SeedsResult:
+    """The second network diverged, and Ctrl-C came before the last was reached; another backend had little memory."""
+    population = deepcopy(seeds.population)
+    population.diverged[1], population.trained[3] = True, False
+    population.note = "the networks are trained 1 at a time: 4 would take 12 MB of memory, and 5 MB is free"
+    missing = np.array([False, True, False, True])
+
+    def without(part):
+        nan = {name: np.where(missing.reshape(-1, *[1] * (v.ndim - 1)), np.nan, v) for name, v in vars(part).items()}
+        return replace(part, **nan)
+
+    history = replace(
+        seeds.history,
+        train=without(seeds.history.train),
+        train_after=without(seeds.history.train_after),
+        validation=without(seeds.history.validation),
+        interrupted=True,
+    )
+    matrix = np.where(missing[:, None, None], 0, seeds.test.confusion_matrix)
+    test = replace(
+        seeds.test,
+        loss=np.where(missing, np.nan, seeds.test.loss),
+        accuracy=np.where(missing, np.nan, seeds.test.accuracy),
+        confusion_matrix=matrix,
+    )
+    kept = replace(seeds.kept, index=0)
+    return replace(seeds, population=population, history=history, test=test, kept=kept, network=population.member(0))
+
+
+@pytest.fixture(scope="session")
+def seeds_before_an_epoch(seeds) -> SeedsResult:
+    """Ctrl-C in the first epoch of the first networks, of which one had been begun."""
+    population = deepcopy(seeds.population)
+    population.trained[1:] = False
+
+    def none(curve):
+        return type(curve)(curve.loss[:, :0], curve.accuracy[:, :0])
+
+    history = seeds.history
+    curves = {name: none(getattr(history, name)) for name in ("train", "train_after", "validation")}
+    history = replace(history, epochs=0, interrupted=True, **curves)
+    kept = replace(seeds.kept, index=0)
+    return replace(seeds, population=population, history=history, kept=kept, network=population.member(0))
+
+
+@pytest.fixture(scope="session")
+def seeds_of_awkward_names(awkward_names) -> SeedsResult:
+    return run_seeds(awkward_names.config, 2)
+
+
+@pytest.fixture(scope="session")
+def seeds_of_many_classes(many_classes) -> SeedsResult:
+    return run_seeds(many_classes.config, 2)
+
+
+SEEDS_RESULTS = (
+    "seeds",
+    "two_seeds_binary",
+    "seeds_left_out",
+    "seeds_before_an_epoch",
+    "seeds_of_awkward_names",
+    "seeds_of_many_classes",
+)
+
+
+@pytest.fixture(params=SEEDS_RESULTS)
+def any_seeds(request) -> SeedsResult:
     return request.getfixturevalue(request.param)
