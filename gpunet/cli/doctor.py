@@ -159,6 +159,14 @@ def _driver_file() -> str | None:
         return None
 
 
+def _kernels() -> dict[str, Any]:
+    """Whether they can run, found out as `--backend cuda` does; this alone loads CuPy, and only where it is."""
+    from gpunet.ops.backend import device_facts, why_no_cuda
+
+    reason = why_no_cuda()
+    return {"can run": "yes", **device_facts()} if reason is None else {"can run": "no", "why not": reason}
+
+
 def _data() -> dict[str, Any]:
     from gpunet.data.cache import cache_folder
     from gpunet.data.signs import cached_path
@@ -168,6 +176,14 @@ def _data() -> dict[str, Any]:
         "cache": str(cache_folder()),
         "reports' file": f"{path.stat().st_size:,} bytes" if path.is_file() else "not cached",
     }
+
+
+def _compiled_kernels() -> dict[str, Any]:
+    from gpunet.kernels.kernel_cache import cache_folder, cache_size
+
+    kernels, size = cache_size()
+    held = f"{kernels:,} kernels, {size / 1e6:.1f} MB" if kernels else "empty"
+    return {"cache": f"{cache_folder()} ({held})"}
 
 
 def _variables() -> dict[str, Any]:
@@ -181,6 +197,8 @@ QUESTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "optional packages": _optional_packages,
     "threads": _blas,
     "devices": _devices,
+    "kernels": _kernels,
     "data": _data,
+    "compiled kernels": _compiled_kernels,
     "environment variables": _variables,
 }

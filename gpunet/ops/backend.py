@@ -75,6 +75,28 @@ def why_no_cuda(device: int = 0) -> str | None:
     return None
 
 
+def device_facts(device: int = 0) -> dict[str, str]:
+    """What a device is, in words, and the CUDA versions of driver and CuPy. Call it where `why_no_cuda` is None; it
+    starts nothing on the device."""
+    import cupy
+
+    runtime = cupy.cuda.runtime
+    properties = runtime.getDeviceProperties(device)
+    return {
+        "device": properties["name"].decode(),
+        "compute capability": f"{properties['major']}.{properties['minor']}",
+        "multiprocessors": str(properties["multiProcessorCount"]),
+        "memory": f"{properties['totalGlobalMem'] / 2**30:.1f} GB",
+        "CUDA of the driver": _cuda_version(runtime.driverGetVersion()),
+        "CUDA of CuPy": _cuda_version(runtime.runtimeGetVersion()),
+    }
+
+
+def _cuda_version(number: int) -> str:
+    """CUDA counts 12080 for 12.8."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
 def _driver_reason(error: Exception) -> str:
     """CUDA's own name for what is wrong stands in CuPy's message."""
     message = _first_line(error)

@@ -78,6 +78,23 @@ def test_doctor_tells_the_cached_file_and_variables(examined, tmp_path, monkeypa
     assert findings["environment variables"]["GPUNET_SOMETHING"] == "on"
 
 
+def test_doctor_says_whether_the_kernels_can_run(examined, monkeypatch):
+    monkeypatch.setattr("gpunet.ops.backend.why_no_cuda", lambda: "the driver reports no device")
+    assert examined()["kernels"] == {"can run": "no", "why not": "the driver reports no device"}
+    monkeypatch.setattr("gpunet.ops.backend.why_no_cuda", lambda: None)
+    monkeypatch.setattr("gpunet.ops.backend.device_facts", lambda: {"device": "Tesla T4"})
+    assert examined()["kernels"] == {"can run": "yes", "device": "Tesla T4"}
+
+
+def test_doctor_tells_where_compiled_kernels_are(examined, tmp_path, monkeypatch):
+    monkeypatch.setenv("GPUNET_CACHE", str(tmp_path / "kept"))
+    assert examined()["compiled kernels"] == {"cache": f"{tmp_path / 'kept'} (empty)"}
+    (tmp_path / "kept" / "kernels-0").mkdir(parents=True)
+    for name in ("one.kernel", "two.kernel", "no kernel"):
+        (tmp_path / "kept" / "kernels-0" / name).write_bytes(bytes(400_000))
+    assert examined()["compiled kernels"] == {"cache": f"{tmp_path / 'kept'} (2 kernels, 0.8 MB)"}
+
+
 def test_doctor_lists_devices(examined, nvidia_smi):
     nvidia_smi("echo 'Tesla T4, 7.5, 15360 MiB, 580.65'; echo 'Tesla T4, 7.5, 15360 MiB, 580.65'")
     assert examined()["devices"] == {"nvidia": ["Tesla T4, 7.5, 15360 MiB, 580.65"] * 2}
