@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "train a network, judge it on a test set, and keep model, figures and plots in a folder",
     "predict": "say what a trained network sees in images",
-    "doctor": "print what a bug report needs: versions, threads, devices, data cache",
+    "equivalence": "hold a backend against NumPy in float64, operation by operation and step by step",
+    "doctor": "print what a bug report needs: versions, threads, devices, caches",
+    "warmup": "compile the CUDA kernels that the experiments launch, and keep them on disk",
 }
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

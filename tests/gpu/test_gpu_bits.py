@@ -1,0 +1,53 @@
+"""On a device: the same seed gives the same bits, alone or among others, launched one by one or as a CUDA graph."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from device_runs import make_ops, same_bits, trained
+
+from gpunet import SGD, Adam
+
+pytestmark = pytest.mark.gpu
+
+EXP2 = dict(sizes=(784, 64, 10), rows=640, batch_size=128)
+RUNS = {
+    "exp2": EXP2,
+    "three layers, dropout": dict(sizes=(300, 150, 70, 40), rows=400, batch_size=96, dropout=0.3, activation="tanh"),
+    "binary": dict(sizes=(784, 64, 1), rows=300, batch_size=64, optimizer=SGD(0.1, momentum=0.9)),
+    "row by row": dict(sizes=(784, 10, 1), rows=200, batch_size=1, optimizer=SGD(0.1), activation="sigmoid"),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_gpu_two_runs_end_with_the_same_bits(run):
+    assert same_bits(trained(make_ops(), **RUNS[run]), trained(make_ops(), **RUNS[run])) == []
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_gpu_graph_ends_with_the_bits_of_direct_launches(run):
+    direct = trained(make_ops(graphs=False), **RUNS[run])
+    with warnings.catch_warnings():  # a graph that cannot be captured is launched directly, with a warning
+        warnings.filterwarnings("error", message=".*launched one by one")
+        replayed = trained(make_ops(graphs=True), **RUNS[run])
+    assert same_bits(direct, replayed) == []
+    assert np.isfinite(direct.step_loss).all() and direct.step_loss[0, -1].mean() < direct.step_loss[0, 0, 0]
+
+
+def test_gpu_population_of_64_ends_with_the_bits_of_64_networks(networks=64):
+    rng = np.random.default_rng(0)
+    seeds = rng.integers(0, 2**32, networks).tolist()
+    rates, drops = rng.uniform(0.0005, 0.01, networks), rng.uniform(0, 0.6, networks)
+    drops[::3] = 0
+    shared = dict(sizes=(784, 64, 10), rows=300, batch_size=128, epochs=2)
+    ops = make_ops()
+    together = trained(ops, seed=seeds, optimizer=Adam(rates), dropout=drops.tolist(), **shared)
+    different = {}
+    for network, (seed, rate, drop) in enumerate(zip(seeds, rates, drops, strict=True)):
+        alone = trained(ops, seed=seed, optimizer=Adam(rate), dropout=drop, **shared)
+        if names := same_bits(alone, together.only(network)):
+            different[network] = names
+    assert different == {}
+    assert len({parameters.tobytes() for parameters in together.parameters}) == networks
