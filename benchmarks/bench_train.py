@@ -11,27 +11,25 @@ one epoch from the same weights over the same batches, and their losses must agr
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import platform
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from datetime import date
 from pathlib import Path
 
 import numpy as np
+from measuring import about_this_machine, percentiles, write_results
 from threadpoolctl import threadpool_limits
 
-from gpunet import MLP, __version__, load_data, train
+from gpunet import MLP, load_data, train
 from gpunet.data import choose_classes, stratified_split
 from gpunet.errors import InputError
 from gpunet.experiments import EXPERIMENTS, Experiment
-from gpunet.machine import processor_name
 from gpunet.optimizers import OPTIMIZERS
 
+PACKAGES = ("numpy", "torch", "scikit-learn")
 AGREEMENT = 1e-4  # relative, of the mean loss of one epoch, gpunet against PyTorch in float32
 
 
@@ -186,11 +184,6 @@ def measure(problem: Problem, rounds: int, threads: list[int], with_torch: bool,
     return times
 
 
-def summary(times: list[float]) -> dict[str, float]:
-    ordered = np.quantile(times, (0.2, 0.5, 0.8))
-    return {"p20": round(ordered[0], 2), "median": round(ordered[1], 2), "p80": round(ordered[2], 2)}
-
-
 def result_of(problem: Problem, times: dict[str, list[float]], agreement: float | None) -> dict:
     """One experiment's entry in the results file: microseconds a step, and ratios paired round by round."""
     ours = times["gpunet (NumPy)"]
@@ -200,7 +193,7 @@ def result_of(problem: Problem, times: dict[str, list[float]], agreement: float 
         "batch_size": problem.experiment.batch_size,
         "rows": len(problem.labels),
         "loss_difference_from_pytorch": agreement,
-        "us_per_step": {name: summary(values) for name, values in times.items()},
+        "us_per_step": {name: percentiles(values) for name, values in times.items()},
         "times_gpunet": {
             name: round(statistics.median(t / o for t, o in zip(values, ours, strict=True)), 2)
             for name, values in times.items()
@@ -220,26 +213,6 @@ def show(entry: dict) -> None:
         )
     if entry["fastest_pytorch_times_gpunet"] is not None:
         print(f"  gpunet is {entry['fastest_pytorch_times_gpunet']:.2f} times as fast as the fastest PyTorch")
-
-
-def about_this_machine(threads: list[int]) -> dict:
-    from importlib.metadata import PackageNotFoundError, version
-
-    def version_of(package: str) -> str:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return "not installed"
-
-    return {
-        "date": date.today().isoformat(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "python": platform.python_version(),
-        "gpunet": __version__,
-        **{name: version_of(name) for name in ("numpy", "torch", "scikit-learn")},
-    }
 
 
 def main() -> int:
@@ -263,7 +236,10 @@ def main() -> int:
         with_torch = False
         print("PyTorch is not installed: its columns are left out (pip install torch)", file=sys.stderr)
     threads = sorted(set(options.threads))
-    results = {"what": "training time on the CPU, microseconds a step", "machine": about_this_machine(threads)}
+    results = {
+        "what": "training time on the CPU, microseconds a step",
+        "machine": about_this_machine(threads, PACKAGES),
+    }
     entries = []
     for experiment in EXPERIMENTS:
         if options.only and experiment.name not in options.only:
@@ -279,8 +255,7 @@ def main() -> int:
         show(entries[-1])
     results |= {"rounds": options.rounds, "data": options.data, "experiments": entries}
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=1) + "\n")
+        write_results(options.out, results)
         print(f"\nwritten: {options.out}")
     return 0
 

@@ -21,9 +21,11 @@ def cache_folder() -> Path:
     chosen = os.environ.get("GPUNET_DATA")
     if chosen:
         return Path(os.path.expanduser(chosen))
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("gpunet"))
+    try:
+        from platformdirs import user_cache_dir
+    except ImportError:  # nothing else needs it: then where it would be on Linux
+        return Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "gpunet"
+    return Path(user_cache_dir("gpunet"))
 
 
 def cached_arrays(name: str, make: Callable[[], tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,9 @@ def load_signs(patience: Patience = EXPLICIT) -> Dataset:
         return cached
     if os.environ.get("GPUNET_OFFLINE", "0") not in ("", "0"):
         raise SignsUnavailable("it is not cached and GPUNET_OFFLINE forbids the download")
+    missing = [name for name in ("gdown", "filelock") if _is_missing(name)]
+    if missing:
+        raise SignsUnavailable(f"it is not cached and the download needs what is not installed: {', '.join(missing)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         watch = _Watch(path.parent, patience)
@@ -83,6 +88,11 @@ def load_signs(patience: Patience = EXPLICIT) -> Dataset:
         raise SignsUnavailable(
             f"the cache folder {path.parent} cannot be written ({error.strerror}), but GPUNET_DATA can name another"
         ) from error
+
+
+def _is_missing(module: str) -> bool:
+    """Whether it cannot be imported, found out without doing so, since gdown alone takes half a second."""
+    return sys.modules[module] is None if module in sys.modules else find_spec(module) is None
 
 
 def cached_path() -> Path:

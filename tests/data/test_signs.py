@@ -19,6 +19,8 @@ import gpunet
 from gpunet.data import load_data, signs
 from gpunet.data.signs import Patience, cached_path, load_signs
 
+pytest.importorskip("filelock", reason="downloads are locked by filelock, which is not installed")
+
 PACKAGE = Path(gpunet.__file__).parents[1]
 
 
@@ -180,10 +182,12 @@ def test_load_signs_tells_of_a_cache_folder_that_cannot_be_written(from_drive, t
         load_data("signs")
 
 
-def test_load_signs_needs_gdown(monkeypatch):
-    monkeypatch.setitem(sys.modules, "gdown", None)
-    with refused("ModuleNotFoundError"):
+@pytest.mark.parametrize("package", ["gdown", "filelock"])
+def test_load_signs_names_the_package_that_it_lacks(own_cache, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with refused(f"not installed: {package};", "--data synthetic"):
         load_data("signs")
+    assert not own_cache.exists()
 
 
 def test_load_signs_stops_waiting_when_nothing_arrives(use_gdown, own_cache):

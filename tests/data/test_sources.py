@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import types
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from sentences import refused
 import gpunet
 from gpunet.data import SOURCES, load_data, signs
 from gpunet.data.cache import cache_folder
+
+downloads = pytest.mark.skipif(find_spec("filelock") is None, reason="downloads are locked by filelock")
 
 
 @pytest.fixture(autouse=True)
@@ -103,12 +106,14 @@ def test_synthetic_is_cached_with_the_permissions_of_any_file(fake_synthetic, ow
     assert path.stat().st_mode == (tmp_path / "any").stat().st_mode
 
 
+@downloads
 def test_auto_takes_the_reports_file(use_gdown, signs_file, fake_synthetic):
     use_gdown(lambda **arguments: shutil.copy(signs_file, arguments["output"]))
     assert load_data("auto").source == "signs"
     assert fake_synthetic.draws == 0
 
 
+@downloads
 def test_auto_says_loudly_that_it_drew_and_why(fake_synthetic):
     dataset = load_data("auto")
     assert dataset.source == "synthetic"
@@ -127,12 +132,14 @@ def test_auto_draws_offline_without_trying(use_gdown, fake_synthetic, monkeypatc
     assert calls == []
 
 
+@downloads
 def test_auto_remembers_no_failure(use_gdown, signs_file, fake_synthetic):
     assert load_data("auto").source == "synthetic"
     use_gdown(lambda **arguments: shutil.copy(signs_file, arguments["output"]))
     assert load_data("auto").source == "signs"
 
 
+@downloads
 def test_auto_does_not_wait_for_a_connection_that_hangs(use_gdown, fake_synthetic, monkeypatch):
     hang = threading.Event()
     use_gdown(lambda **arguments: hang.wait(60))
@@ -145,6 +152,7 @@ def test_auto_does_not_wait_for_a_connection_that_hangs(use_gdown, fake_syntheti
     hang.set()
 
 
+@downloads
 def test_auto_draws_when_the_cache_folder_cannot_be_written(fake_synthetic, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GPUNET_DATA", str(tmp_path / "file"))
@@ -198,6 +206,15 @@ def test_cache_folder_is_the_users_unless_named(tmp_path, monkeypatch):
         monkeypatch.delenv("GPUNET_DATA") if value is None else monkeypatch.setenv("GPUNET_DATA", value)
         assert "gpunet" in str(cache_folder())
         assert cache_folder() != Path.cwd()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_cache_folder_needs_no_platformdirs(tmp_path, monkeypatch, named):
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    monkeypatch.delenv("GPUNET_DATA")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "named") if named else "")
+    assert cache_folder() == tmp_path / ("named" if named else ".cache") / "gpunet"
 
 
 def test_import_of_the_package_loads_nothing_heavy():
