@@ -1,4 +1,4 @@
-"""The command line: `gpunet train`, `gpunet predict`, `gpunet doctor`.
+"""The command line: `gpunet train` and the others that COMMANDS lists.
 
 A sub-command is a module of this package, named in COMMANDS, with two functions: `make_parser(prog)` and
 `run(arguments)`, which returns the exit status. It is imported when it is asked for, and imports NumPy and whatever

@@ -49,7 +49,7 @@ class Drift:
         return agrees(self.error)
 
     def as_json(self) -> dict[str, Any]:
-        names = ("distance", "numpy_float32", "ratio", "error")
+        names = ("distance", "numpy_float32", "least", "ratio", "error")
         return {name: finite(getattr(self, name)) for name in names} | {"agrees": self.agrees}
 
 

@@ -134,13 +134,18 @@ def _free_running_lines(results: dict[str, Any]) -> list[Line]:
     free = results["free_running"]
     lines: list[Line] = [
         ("The whole run left to itself, and how far from float64 it ends:", "bold"),
-        (f"{'':20}{'this backend':>14}{'NumPy float32':>16}{'ratio':>8}  (allowed: {free['allowed']})", "dim"),
+        (
+            f"{'':10}{'this backend':>14}{'NumPy float32':>16}{'one rounding':>14}{'ratio to the larger':>21}"
+            f"  (allowed: {free['allowed']})",
+            "dim",
+        ),
     ]
     for name in ("losses", "weights"):
         row = free[name]
         ratio = "-" if row["ratio"] is None else f"{row['ratio']:.2g}"
-        here, numpy = ("-" if row[key] is None else f"{row[key]:.1e}" for key in ("distance", "numpy_float32"))
-        lines.append(_judged(f"{name:20}{here:>14}{numpy:>16}{ratio:>8}", row["agrees"]))
+        distances = (row[key] for key in ("distance", "numpy_float32", "least"))
+        here, numpy, least = ("-" if distance is None else f"{distance:.1e}" for distance in distances)
+        lines.append(_judged(f"{name:10}{here:>14}{numpy:>16}{least:>14}{ratio:>21}", row["agrees"]))
     if results["repeat"] is not None:
         said = "ends with the same bits" if results["repeat"]["same_bits"] else "ends with other bits"
         lines.append(_judged(f"A second run, unobserved, {said}.", results["repeat"]["agrees"]))

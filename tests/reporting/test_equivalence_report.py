@@ -30,9 +30,9 @@ def document(*, steps=5, error=0.25, stopped=None, repeat=None) -> dict:
     step_errors = [{"row_loss": 0.001, "parameters": 0.1, "m": 0.2, "v": 0.05} for _ in range(steps)]
     if steps:
         step_errors[-1]["m"] = error
-    drift = {"distance": 1e-7, "numpy_float32": 2e-7, "ratio": 0.5, "error": 0.125, "agrees": True}
+    drift = {"distance": 1e-7, "numpy_float32": 2e-7, "least": 1e-7, "ratio": 0.5, "error": 0.125, "agrees": True}
     if stopped:
-        drift = {"distance": None, "numpy_float32": None, "ratio": None, "error": None, "agrees": False}
+        drift = {"distance": None, "numpy_float32": None, "least": 1e-7, "ratio": None, "error": None, "agrees": False}
     return {
         "backend": "cuda",
         "device": "NVIDIA H100 80GB HBM3 $1",
