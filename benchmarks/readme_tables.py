@@ -159,7 +159,8 @@ def equivalence_table(results: dict) -> str:
     if results["free_running"] is not None:
         free = results["free_running"]
         says.append(
-            f"Left to itself, the run ends {ratio(free['weights'])} times as far from float64 as NumPy's in float32 "
+            f"Left to itself, the run ends {ratio(free['weights'])} times as far from float64 as NumPy's in float32, "
+            "or as one rounding if that is farther "
             f"(its losses: {ratio(free['losses'])} times; allowed: {free['allowed']} times)."
         )
     says.append("All of it agrees." if results["agrees"] else "**Not all of it agrees.**")
