@@ -76,26 +76,23 @@ class DeviceMemory:
         cupy.cuda.Device(device).use()
         cuda.select_device(device)
         self.device_name = cupy.cuda.runtime.getDeviceProperties(device)["name"].decode()
-        # Not the default stream: that one cannot be captured, and waits for all others.
-        self._cupy_stream = cupy.cuda.Stream(non_blocking=True)
-        self.stream = cuda.external_stream(self._cupy_stream.ptr)
+        # Not the default stream, which cannot be captured; but one that waits for it, and that it waits for, so that
+        # people may use arrays of this memory in CuPy as they are.
+        self.cupy_stream = cupy.cuda.Stream(non_blocking=False)
+        self.stream = cuda.external_stream(self.cupy_stream.ptr)
         self.have_run: set[Any] = set()  # kernels
         self._wrapped: dict[tuple[int, int, str], Any] = {}
 
-    @property
-    def cupy_stream(self) -> Any:
-        return self._cupy_stream
-
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> Any:
-        with self._cupy_stream, self._enough_memory():
+        with self.cupy_stream, self._enough_memory():
             return self._cupy.zeros(shape, dtype)
 
     def asarray(self, values: Any, dtype: Any) -> Any:
-        with self._cupy_stream, self._enough_memory():
+        with self.cupy_stream, self._enough_memory():
             return self._cupy.array(values, dtype=dtype, order="C")
 
     def to_host(self, array: Any) -> np.ndarray:
-        with self._cupy_stream:
+        with self.cupy_stream:
             return array.get()
 
     def available_bytes(self) -> int:
@@ -124,7 +121,7 @@ class DeviceMemory:
 
     def graph(self, launches: Sequence[Launch]) -> Callable[[], None]:
         """Capture launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
-        stream = self._cupy_stream
+        stream = self.cupy_stream
         with self._cuda.defer_cleanup():  # freeing memory is not allowed while a stream captures
             stream.begin_capture()
             try:

@@ -106,7 +106,7 @@ def cupy(monkeypatch):
 def test_device_memory_does_everything_on_one_stream_of_its_own(cupy):
     memory = DeviceMemory(0)
     zeros, array = memory.zeros((2, 3), np.float32), memory.asarray([[1, 2]], np.int32)
-    assert zeros.stream is array.stream is not None and zeros.stream.non_blocking
+    assert zeros.stream is array.stream is not None and not zeros.stream.non_blocking
     assert memory.stream == ("stream", Stream.ptr) and memory.device_name == "Tesla T4"
     np.testing.assert_array_equal(memory.to_host(array), [[1, 2]])
 
@@ -139,13 +139,13 @@ def test_device_memory_captures_launches_on_its_stream(cupy):
 
     class Kernel:
         def __getitem__(self, configuration):
-            return lambda *arguments: made.append((configuration, memory._cupy_stream.capturing, cupy.deferred))
+            return lambda *arguments: made.append((configuration, memory.cupy_stream.capturing, cupy.deferred))
 
     replay = memory.graph([Launch(Kernel(), (2, 1), 32, ())] * 2)
     assert made == [(((2, 1), 32, memory.stream), True, True)] * 2
-    assert not memory._cupy_stream.capturing and not cupy.deferred
+    assert not memory.cupy_stream.capturing and not cupy.deferred
     replay()
-    assert memory._cupy_stream.events == [("replayed on", memory._cupy_stream)]
+    assert memory.cupy_stream.events == [("replayed on", memory.cupy_stream)]
 
 
 def test_device_memory_ends_a_capture_that_fails(cupy):
@@ -156,4 +156,4 @@ def test_device_memory_ends_a_capture_that_fails(cupy):
     memory = DeviceMemory(0)
     with pytest.raises(RuntimeError, match="not permitted"):
         memory.graph([Launch(Kernel(), 1, 32, ())])
-    assert not memory._cupy_stream.capturing
+    assert not memory.cupy_stream.capturing
