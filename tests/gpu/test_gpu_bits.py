@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from device_runs import make_ops, same_bits, trained
 
-from gpunet import SGD, Adam
+from gpunet import MLP, SGD, Adam
 
 pytestmark = pytest.mark.gpu
 
@@ -51,3 +51,15 @@ def test_gpu_population_of_64_ends_with_the_bits_of_64_networks(networks=64):
             different[network] = names
     assert different == {}
     assert len({parameters.tobytes() for parameters in together.parameters}) == networks
+
+
+def test_gpu_weights_that_cupy_has_written_are_those_that_kernels_read():
+    """CuPy works on its own stream; were the two not ordered, some of many rounds would read old weights."""
+    network = MLP((784, 512, 10), seed=1, init="he", ops=make_ops())
+    images = np.random.default_rng(0).random((64, 784), dtype=np.float32)
+    expected = network.forward(images)
+    weight = network.named_parameters["weight2"]
+    for factor in [2.0, 0.5] * 50:
+        weight *= factor
+        expected = expected * np.float32(factor)  # its biases are zero, and doubling is exact
+        np.testing.assert_array_equal(network.forward(images), expected)
