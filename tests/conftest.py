@@ -2,6 +2,8 @@
 
 import ctypes
 import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ def cuda_devices() -> int:
     return count.value
 
 
+# What is compiled here is kept for the next time, but not among what its user has compiled.
+os.environ.setdefault("GPUNET_CACHE", str(Path(tempfile.gettempdir(), "gpunet-tests-compiled")))
 if cuda_devices() == 0:
     os.environ["NUMBA_ENABLE_CUDASIM"] = "1"
 
@@ -37,6 +41,7 @@ def pytest_collection_modifyitems(items):
 BACKENDS = {
     "numpy-float32": lambda: NumpyOps(np.float32),
     "numpy-float64": lambda: NumpyOps(np.float64),
+    "jit-float32": lambda: pytest.importorskip("gpunet.ops.jit_ops").JitOps(np.float32),  # skipped without Numba
 }
 
 

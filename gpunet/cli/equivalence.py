@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from gpunet.equivalence.plan import Plan
     from gpunet.runs import RunConfig
 
-BACKENDS = ("cuda", "sim", "numpy")
+BACKENDS = ("cuda", "sim", "numpy", "jit")
 DEFAULT_EXPERIMENT = {"multiclass": "exp2", "binary": "base"}
 RESULTS = Path("runs")
 
@@ -40,7 +40,7 @@ def make_parser(prog: str) -> Parser:
         "float64. Exit status 0: they agree. 1: they do not.",
     )
     parser.add_argument(
-        "--backend", help="cuda, sim (the kernels, simulated) or numpy (float32); default: cuda, else sim"
+        "--backend", help="cuda, sim (the kernels, simulated), numpy (float32) or jit; default: cuda, else sim"
     )
     parser.add_argument("--device", type=whole_number, default=0, metavar="N", help="which GPU, counted from 0")
     parser.add_argument("--task", default="multiclass", help="multiclass (default) or binary")

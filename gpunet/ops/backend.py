@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from gpunet.errors import InputError
 from gpunet.ops.numpy_ops import NumpyOps
 
-BACKENDS = ("auto", "numpy", "cuda", "sim")
+BACKENDS = ("auto", "numpy", "jit", "cuda", "sim")
 LOWEST_CAPABILITY = (7, 5)  # Turing, a T4's
 SIMULATOR_VARIABLE = "NUMBA_ENABLE_CUDASIM"
 
@@ -23,15 +23,18 @@ class Backend(NamedTuple):
 
 
 def make_backend(name: str = "auto", device: int = 0) -> Backend:
-    """The backend of that name: "cuda" (on the device of that number), "numpy", "sim" (the kernels in Numba's
-    simulator), or "auto": NumPy, until the kernels have been proved on a device.
+    """The backend of that name: "cuda" (on the device of that number), "numpy", "jit" (NumPy and loops that Numba
+    compiles), "sim" (the kernels in Numba's simulator), or "auto": NumPy, until the kernels have been proved on a
+    device.
 
-    Raises `InputError` for an unknown name, and for "cuda" and "sim" where these cannot be had.
+    Raises `InputError` for an unknown name, and for "jit", "cuda" and "sim" where these cannot be had.
     """
     if name not in BACKENDS:
         raise InputError(f"backend {name!r} is not known: use one of {', '.join(BACKENDS)}")
     if name == "numpy":
         return Backend(NumpyOps(), "NumPy on the CPU")
+    if name == "jit":
+        return _compiled_loops()
     if name == "sim":
         return _simulator()
     reason = why_no_cuda(device)
@@ -118,6 +121,18 @@ def _cuda(device: int) -> Backend:
             "must be for the same major CUDA version"
         ) from error
     return Backend(ops, f"CUDA on {ops.device_name}")
+
+
+def _compiled_loops() -> Backend:
+    if find_spec("numba") is None:
+        raise InputError('backend jit needs Numba, which is not installed: pip install "gpunet[jit]"')
+    try:
+        from gpunet.ops.jit_ops import JitOps
+    except ImportError as error:  # such as a NumPy that is too new for it
+        raise InputError(
+            f"backend jit cannot be used because Numba does not load ({_first_line(error)}); use --backend numpy"
+        ) from error
+    return Backend(JitOps(), "NumPy on the CPU, with loops compiled by Numba")
 
 
 def _simulator() -> Backend:

@@ -128,8 +128,7 @@ class NumpyOps:
         bias: ``[P, O]``. out: ``[P, B, O]``.
         """
         np.matmul(self._input(x, dropout, step), weight, out=out)
-        np.add(out, bias[:, None, :], out=out)
-        ACTIVATIONS[activation][0](out)
+        self._activate(out, bias, activation)
 
     def dense_backward(
         self,
@@ -150,7 +149,7 @@ class NumpyOps:
         np.matmul(dz, weight.swapaxes(1, 2), out=out)
         if dropout is not None:
             np.multiply(out, self._dropout_factor(dropout, step, out.shape), out=out)
-        ACTIVATIONS[activation][1](out, a, self._scratch("derivative", a.shape, a.dtype))
+        self._times_derivative(out, a, activation)
 
     def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
         """See `gpunet.ops.numpy_losses`, as for the other two losses."""
@@ -205,7 +204,7 @@ class NumpyOps:
                 np.copyto(dbias, dz[:, 0])
             else:
                 np.matmul(x.swapaxes(1, 2), dz, out=dweight)
-                np.add.reduce(dz, axis=1, out=dbias)
+                self._sum_over_rows(dz, dbias)
 
     def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
         """The gradients of all layers and the optimizer's update with them, in one operation."""
@@ -305,6 +304,18 @@ class NumpyOps:
         epoch += 1
 
     # What the operations share
+
+    def _activate(self, z: np.ndarray, bias: np.ndarray, activation: str) -> None:
+        """z = activation(z + bias)."""
+        np.add(z, bias[:, None, :], out=z)
+        ACTIVATIONS[activation][0](z)
+
+    def _times_derivative(self, gradient: np.ndarray, a: np.ndarray, activation: str) -> None:
+        """gradient *= activation'(a)."""
+        ACTIVATIONS[activation][1](gradient, a, self._scratch("derivative", a.shape, a.dtype))
+
+    def _sum_over_rows(self, dz: np.ndarray, dbias: np.ndarray) -> None:
+        np.add.reduce(dz, axis=1, out=dbias)
 
     def _input(self, x: np.ndarray | Batch, dropout: Dropout | None, step: Step | None) -> np.ndarray:
         if isinstance(x, Batch):

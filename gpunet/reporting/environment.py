@@ -28,14 +28,19 @@ def versions() -> dict[str, str | None]:
 
 def device(ops: Any) -> dict[str, Any]:
     """What computed: the backend, and its device or the processor with the threads that BLAS may use at most."""
-    if ops.name != "numpy":
+    from gpunet.ops import NumpyOps
+
+    if not isinstance(ops, NumpyOps):
         return {"backend": ops.name, "device": ops.device_name}
     blas = _blas()
-    return {
+    found = {
         "backend": ops.name,
         "processor": processor_name(),
         "blas_threads": blas["num_threads"] if blas else None,
     }
+    if ops.name == "jit":
+        found["numba"] = version("numba")
+    return found
 
 
 def _blas() -> dict[str, Any] | None:

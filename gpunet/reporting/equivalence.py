@@ -14,6 +14,7 @@ from gpunet.data import SOURCES, Dataset
 from gpunet.equivalence.comparison import Comparison
 from gpunet.equivalence.plan import Plan
 from gpunet.machine import processor_name
+from gpunet.ops import NumpyOps
 from gpunet.reporting.environment import versions
 from gpunet.reporting.facts import clean, duration, loss_text
 from gpunet.runs import RunConfig
@@ -32,13 +33,14 @@ Line = tuple[str, str]  # text, and its style for rich
 def document(comparison: Comparison, config: RunConfig, dataset: Dataset, plan: Plan, ops: Any) -> dict[str, Any]:
     """What equivalence.json holds; its keys are explained in `gpunet.equivalence`. No key names a path."""
     outputs = 1 if config.task == "binary" else len(dataset.class_names)
+    on_cpu = isinstance(ops, NumpyOps)
     names = ("activation", "loss", "optimizer", "learning_rate", "batch_size", "dropout", "seed", "epochs")
     return {
         "what": WHAT,
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
         "backend": ops.name,
-        "device": processor_name() if ops.name == "numpy" else ops.device_name,
-        "versions": _versions(kernels=ops.name != "numpy"),
+        "device": processor_name() if on_cpu else ops.device_name,
+        "versions": _versions(kernels=not on_cpu),
         "experiment": {
             "task": config.task,
             "exp": config.exp,

@@ -104,8 +104,24 @@ def test_backend_refuses_a_device_too_old_for_the_kernels(cupy):
 
 
 def test_backend_refuses_an_unknown_name():
-    with refused("'tpu'", "auto, numpy, cuda, sim"):
+    with refused("'tpu'", "auto, numpy, jit, cuda, sim"):
         backend.make_backend("tpu")
+
+
+def test_backend_jit_is_numpy_with_compiled_loops():
+    pytest.importorskip("numba")
+    made = backend.make_backend("jit")
+    assert isinstance(made.ops, NumpyOps) and made.ops.name == "jit" and "Numba" in made.note
+
+
+def test_backend_jit_says_what_it_lacks(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gpunet.ops.jit_ops", None)
+    monkeypatch.setattr(backend, "find_spec", lambda name: object())
+    with refused("backend jit", "Numba does not load", "--backend numpy"):
+        backend.make_backend("jit")
+    monkeypatch.setattr(backend, "find_spec", lambda name: None)
+    with refused("backend jit", 'pip install "gpunet[jit]"'):
+        backend.make_backend("jit")
 
 
 def test_backend_cannot_turn_to_the_simulator_late(cupy, monkeypatch):

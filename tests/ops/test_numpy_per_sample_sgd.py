@@ -15,6 +15,12 @@ from gpunet.parameters import ParameterLayout
 IMAGES, EPOCH, INDEX, PER_EPOCH = 23, 1, 2, 40
 
 
+@pytest.fixture(params=[np.float32, np.float64])
+def ops(request):
+    """NumPy's alone: other backends add in another order."""
+    return NumpyOps(request.param)
+
+
 class Problem:
     """P networks I-H-1 with rates of their own, at the same place on every call."""
 
