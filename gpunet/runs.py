@@ -152,9 +152,10 @@ def prepare(config: RunConfig) -> tuple[Dataset, Split]:
     return dataset, split_rows(config, dataset.labels, config.seed)
 
 
-def load_classes(config: RunConfig) -> Dataset:
-    """The data that a configuration names, of the classes that it names, however many images."""
-    dataset = load_data(config.data)
+def load_classes(config: RunConfig, dataset: Dataset | None = None) -> Dataset:
+    """The data that a configuration names (loaded here, if it is not yet), of the classes that it names, however many
+    images."""
+    dataset = load_data(config.data) if dataset is None else dataset
     return dataset if config.classes is None else choose_classes(dataset, config.classes)
 
 

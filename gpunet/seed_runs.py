@@ -78,19 +78,21 @@ def run_seeds(
     count: int,
     *,
     keep: int | None = None,
+    dataset: Dataset | None = None,
     on_start: Callable[[Dataset, Split, MLP, str], None] | None = None,
     on_epoch: Callable[[EpochReport, range], None] | None = None,
 ) -> SeedsResult:
     """Train and evaluate with `count` seeds, beginning with the configuration's.
 
-    keep: the seed of the network to be saved (default: the best one, see `choose_kept`). on_start: as of `runs.run`,
-    with the first seed's split and network. on_epoch: as of `Population.train`.
+    keep: the seed of the network to be saved (default: the best one, see `choose_kept`). dataset: what the
+    configuration names, where it is loaded already. on_start: as of `runs.run`, with the first seed's split and
+    network. on_epoch: as of `Population.train`.
     Raises `InputError` for unusable input and `TrainingDiverged` if no network is left.
     """
     seeds = _seeds(config, count, keep)
     backend = make_backend(config.backend, config.device)  # before a long download
     began = time.perf_counter()
-    dataset = load_classes(config)
+    dataset = load_classes(config, dataset)
     population = Population(seeds=seeds, ops=backend.ops, **network_options(config, dataset))
     splits = tuple(_split(config, dataset, seed) for seed in seeds)
     seconds = {"data": time.perf_counter() - began}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunet.cli import INTERRUPTED
+from gpunet.cli.folders import results_folder
 from gpunet.cli.messages import fail
 from gpunet.cli.parser import Parser, number, whole_number
 from gpunet.errors import InputError
@@ -64,8 +64,8 @@ def make_parser(prog: str) -> Parser:
     )
     what.add_argument(
         "--backend",
-        help="numpy (the CPU), cuda (a GPU; not proved on one yet), sim (the CUDA kernels in a simulator, slowly), or "
-        "auto (default): numpy for now",
+        help="numpy (the CPU), jit (the CPU, with loops compiled by Numba: faster, once they are compiled), cuda (a "
+        "GPU; not proved on one yet), sim (the CUDA kernels in a simulator, slowly), or auto (default): numpy for now",
     )
     what.add_argument("--device", type=whole_number, metavar="N", help="which GPU, counted from 0 (default: 0)")
     what.add_argument("--seed", type=whole_number, metavar="N", help="of weights, split and shuffling (default: 0)")
@@ -110,6 +110,7 @@ def make_parser(prog: str) -> Parser:
 def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from gpunet.reporting.artifacts import default_run_folder
     from gpunet.runs import RunConfig
 
     exp = DEFAULT_EXPERIMENT.get(arguments.task, "") if arguments.exp is None else arguments.exp
@@ -119,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError("--keep says which of many networks to save: give their number with --seeds")
     console = Console(markup=False, highlight=False, emoji=False, quiet=arguments.quiet)
     kind = _one_seed() if arguments.seeds in (None, 1) else _many_seeds(arguments.seeds, arguments.keep)
-    with _results_folder(config, arguments.out) as folder:
+    with results_folder(arguments.out, RUNS, partial(default_run_folder, config)) as folder:
         result = _train(config, kind, console)
         if result.history.interrupted:
             text = "Interrupted: judging and keeping what was learnt (Ctrl-C again gives it up)."
@@ -207,36 +208,6 @@ def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, b
 def _say(console: Console, text: str, style: str | None = None) -> None:
     # Lines are broken for a person's terminal only, never in a file or a pipe.
     console.print(text, style=style, soft_wrap=not console.is_terminal)
-
-
-@contextmanager
-def _results_folder(config: RunConfig, out: str | None) -> Iterator[Path]:
-    """The folder for the results, found fit before anything is trained. If nothing comes of it, it goes again."""
-    from gpunet.reporting.artifacts import default_run_folder, discard_if_empty, ensure_writable
-
-    given = RUNS if out is None else Path(os.path.expanduser(out))
-    made = [each for each in (given, *given.parents) if not os.path.lexists(each)]
-    try:
-        if out is None:
-            folder = default_run_folder(config, given)
-            made.insert(0, folder)
-        else:
-            folder = given
-            _refuse_if_used(folder)
-        ensure_writable(folder)
-        yield folder
-    finally:
-        for each in made:
-            discard_if_empty(each)
-
-
-def _refuse_if_used(folder: Path) -> None:
-    try:
-        used = bool(os.listdir(folder))
-    except OSError:
-        return  # not there yet, or else ensure_writable says what is wrong with it
-    if used:
-        raise InputError(f"the folder {folder} is not empty and nothing in it is overwritten: name another with --out")
 
 
 def _as_field(value: object) -> object:

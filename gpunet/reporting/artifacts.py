@@ -46,8 +46,12 @@ def default_run_folder(config: RunConfig, root: Path = Path("runs"), now: dateti
     The folder is created here so that two runs begun in the same second cannot get the same one.
     Raises `InputError` if it cannot be created.
     """
-    name = f"{config.task}-{config.exp}-{now or datetime.now():%Y%m%d-%H%M%S}"
-    folder, attempt = Path(root) / name, 1
+    return new_folder(Path(root) / f"{config.task}-{config.exp}-{now or datetime.now():%Y%m%d-%H%M%S}")
+
+
+def new_folder(folder: Path) -> Path:
+    """Create and return a folder, with -2, -3, ... added to its name where that exists; see `default_run_folder`."""
+    name, attempt = folder.name, 1
     while True:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)

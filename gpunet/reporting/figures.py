@@ -153,6 +153,8 @@ def _finish_panel(axes: Axes, kind: str, last: int) -> None:
     axes.set_title(kind)
     axes.set_xlim(0, last * 1.04)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
+    # As many ticks whatever the size: labels that widen when the layout has been found are cut off.
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=9, steps=[1, 2, 2.5, 5, 10]))
     if kind == "loss":
         axes.set_ylim(bottom=0)
     else:

@@ -87,12 +87,12 @@ def report_html(result: RunResult, facts: dict[str, Any], images: dict[str, byte
     return page(title, sections)
 
 
-def page(title: str, sections: Iterable[str]) -> str:
-    """A whole page, well-formed as XML too."""
+def page(title: str, sections: Iterable[str], style: str = "") -> str:
+    """A whole page, well-formed as XML too. style: rules of its own."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8" />\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1" />\n'
-        f"<title>{e(title)} - gpunet</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{e(title)} - gpunet</title>\n<style>{STYLE}{style}</style>\n</head>\n<body>\n"
         + "\n".join(sections)
         + "\n</body>\n</html>\n"
     )
@@ -216,13 +216,14 @@ def figure_of(what: str, png: bytes) -> str:
     return f'<figure><img alt="{e(what)}" src="data:image/png;base64,{data}" /></figure>'
 
 
-def table(columns: Iterable[str], rows: Iterable[Iterable[str]], beside: int | None = None) -> str:
-    """A table whose first column is text and whose others are numbers. beside: the column that begins another part."""
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]], beside: int | Iterable[int] | None = None) -> str:
+    """A table whose first column is text and whose others are numbers. beside: the columns that begin another part."""
+    parts = {beside} if isinstance(beside, int) else set(beside or ())
 
     def cells(tag: str, row: Iterable[str]) -> str:
         html = ""
         for place, content in enumerate(row):
-            kind = "" if place == 0 else ' class="number beside"' if place == beside else ' class="number"'
+            kind = "" if place == 0 else ' class="number beside"' if place in parts else ' class="number"'
             html += f"<{tag}{kind}>{e(content)}</{tag}>"
         return f"<tr>{html}</tr>"
 
