@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,13 +32,12 @@ from device_clock import Device, find_device
 from kernel_case import Case, Prepared
 from kernel_cases import CASES
 from kernel_figure import write_figure
-from measuring import about_this_machine, host_times, percentiles, write_results
+from measuring import about_this_machine, host_times, percentiles, positive, results_path, write_results
 from threadpoolctl import threadpool_info
 
 from gpunet.errors import InputError
 from gpunet.ops import NumpyOps
 
-RESULTS = Path(__file__).resolve().parent / "results"
 IN_A_ROW = 20  # calls, of which one graph is made
 SMALL = 20_000_000  # floating-point operations of a case at most; the reports' shapes have up to 13 million
 
@@ -181,9 +179,8 @@ def _one_after_another(launches: Sequence[Callable[[], Any]]) -> Callable[[], No
 
 def default_path(results: dict[str, Any]) -> Path:
     """benchmarks/results/kernels-<cpu or the device's name>.json, with "-part" where cases were left out."""
-    name = results["device"]["device"] if results["device"] else "cpu"
-    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return RESULTS / f"kernels-{words}{'' if results['complete'] else '-part'}.json"
+    device = results["device"]
+    return results_path("kernels", device and device["device"], complete=results["complete"])
 
 
 def show(row: dict[str, Any]) -> None:
@@ -224,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", nargs="+", metavar="WORD", help='kernels or shapes, such as dense_head or "128 x 784"'
     )
     parser.add_argument("--quick", action="store_true", help="the small cases alone, five samples each")
-    parser.add_argument("--samples", type=_positive, metavar="N", help="of each contender at most (default 30)")
+    parser.add_argument("--samples", type=positive, metavar="N", help="of each contender at most (default 30)")
     parser.add_argument("--device", type=int, default=0, metavar="N", help="which GPU, counted from 0 (default 0)")
     parser.add_argument(
         "--out",
@@ -237,12 +234,6 @@ def _parser() -> argparse.ArgumentParser:
         "--figure", type=Path, metavar="FILE", help="measure nothing; draw a results file's figure anew"
     )
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text}")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date
@@ -17,6 +19,8 @@ import numpy as np
 from gpunet import __version__
 from gpunet.atomic import write_whole
 from gpunet.machine import processor_name
+
+RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def percentiles(times: Sequence[float]) -> dict[str, float]:
@@ -49,6 +53,19 @@ def write_results(path: Path, results: dict[str, Any]) -> None:
     """A results file (JSON), its folder made where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(results, indent=1) + "\n").encode())
+
+
+def results_path(benchmark: str, device: str | None, *, complete: bool) -> Path:
+    """benchmarks/results/<benchmark>-<cpu or the device's name>.json, with "-part" where something was left out."""
+    words = re.sub(r"[^a-z0-9]+", "-", (device or "cpu").lower()).strip("-")
+    return RESULTS / f"{benchmark}-{words}{'' if complete else '-part'}.json"
+
+
+def positive(text: str) -> int:
+    """A positive whole number on the command line."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a positive whole number, not {text}")
+    return int(text)
 
 
 def host_times(run: Callable[[], Any], samples: int, patience: float, at_least: float = 0.002) -> list[float]:

@@ -15,29 +15,69 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def training_on_the_cpu() -> str:
-    """Microseconds a step of every contender, and how many times as fast gpunet is as the fastest PyTorch."""
+    """Microseconds a step, warm: gpunet and the peers, of several forms or thread counts the fastest."""
     results = json.loads((RESULTS / "train-cpu.json").read_text())
     machine = results["machine"]
-    lines = [
-        "| experiment | network, batch | gpunet (NumPy) | fastest PyTorch | scikit-learn | gpunet against PyTorch |",
-        "|---|---|---:|---:|---:|---:|",
-    ]
+    heads = ("experiment", "network, batch", *OURS, "fastest PyTorch", "JAX", "scikit-learn", "gpunet against PyTorch")
+    lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
     for entry in results["experiments"]:
         medians = {name: figures["median"] for name, figures in entry["us_per_step"].items()}
-        torch = {name: median for name, median in medians.items() if name.startswith("PyTorch")}
-        fastest = min(torch, key=torch.get)
-        lines.append(
-            f"| {entry['experiment']} | {'-'.join(map(str, entry['sizes']))}, {entry['batch_size']} "
-            f"| {medians['gpunet (NumPy)']:.0f} us | {torch[fastest]:.0f} us ({fastest.removeprefix('PyTorch ')}) "
-            f"| {medians['scikit-learn']:.0f} us | {entry['fastest_pytorch_times_gpunet']:.1f} x |"
-        )
+        cells = [entry["experiment"], f"{'-'.join(map(str, entry['sizes']))}, {entry['batch_size']}"]
+        cells += [time_of(name, medians) for name in OURS]
+        cells += [time_of(fastest(medians, peer), medians, form_of=peer) for peer in ("PyTorch", "JAX")]
+        cells += [time_of("scikit-learn", medians), times_of(fastest(medians, "PyTorch"), entry["times_gpunet"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    found = [name for name in ("numpy", "numba", "torch", "jax", "scikit-learn") if machine[name] != "not installed"]
     lines += [
         "",
-        f"Microseconds a training step, medians of {results['rounds']} interleaved runs on {machine['cores']} cores of "
-        f"{article(machine['processor'])} {machine['processor']}, {machine['date']}; numpy {machine['numpy']}, torch "
-        f"{machine['torch']}, scikit-learn {machine['scikit-learn']}, Python {machine['python']}.",
+        f"Microseconds a training step, warm, medians of {results['rounds']} interleaved runs; up to "
+        f"{max(machine['threads'])} thread{'s' if max(machine['threads']) > 1 else ''} on {machine['cores']} cores of "
+        f"{article(machine['processor'])} {machine['processor']}, {machine['date']}; "
+        f"{', '.join(f'{name} {machine[name]}' for name in found)}, Python {machine['python']}. Before it is timed, "
+        "each trains from the same weights over the same batches, and its losses must be those of float64 within what "
+        "float32 may be off by.",
     ]
+    if results["cold"]:
+        lines += ["", cold_training(results)]
     return "\n".join(lines)
+
+
+OURS = ("gpunet (NumPy)", "gpunet (jit)")
+
+
+def fastest(medians: dict[str, float], peer: str) -> str | None:
+    """The fastest of a peer's forms and thread counts."""
+    return min((name for name in medians if name.startswith(peer)), key=medians.get, default=None)
+
+
+def time_of(name: str | None, medians: dict[str, float], *, form_of: str = "") -> str:
+    """A median, and behind it which form or thread count of a peer has it; "not run" for what has none."""
+    if name not in medians:
+        return "not run"
+    form = f" ({name.removeprefix(form_of).lstrip(', ')})" if form_of else ""
+    return microseconds(medians[name]) + form
+
+
+def times_of(peer: str | None, times_gpunet: dict[str, dict[str, float]]) -> str:
+    """How many times as long as each gpunet's a peer takes, such as "1.5 x, jit 2.1 x"."""
+    if peer is None:
+        return "not run"
+    names = {ours: "jit " if ours == "gpunet (jit)" else "" for ours in OURS if ours in times_gpunet}
+    return ", ".join(f"{name}{times_gpunet[ours][peer]:.1f} x" for ours, name in names.items())
+
+
+def cold_training(results: dict) -> str:
+    """One sentence: the first run of a process, in the first process and in the second."""
+    cold = {}  # contender: its first and second time, of several forms or thread counts those that are fastest first
+    for name, runs in results["cold"].items():
+        contender = name if name in OURS else name.partition(",")[0]
+        pair = [runs[which]["us_per_step"] for which in ("first", "second")]
+        cold[contender] = min(cold.get(contender, pair), pair)
+    said = "; ".join(f"{name} {first:,.0f} and {second:,.0f}" for name, (first, second) in cold.items())
+    return (
+        f"All ten epochs of {results['cold_experiment']} in a fresh process, compilation included and imports not, in "
+        f"a first process and in a second one that finds what the first has kept: {said} us a step."
+    )
 
 
 def compiled_kernels() -> str:
@@ -126,9 +166,78 @@ def kernel_table(results: dict) -> str:
     return "\n".join([*lines, "", f"Medians of up to {results['samples']} samples, {machine['date']}. {where}."])
 
 
+def population_on_the_cpu() -> str:
+    """Networks a second of every contender, a row for each size of population."""
+    path = RESULTS / "population-cpu.json"
+    if not path.is_file():
+        return "Not measured yet."
+    results = json.loads(path.read_text())
+    machine, not_run, left_out = results["machine"], results["not_run"], results["left_out"]
+    names = list(dict.fromkeys(name for row in results["rows"] for name in row["rate"]))
+    lines = [f"| networks | {' | '.join(names)} |", f"|---:|{'---:|' * len(names)}"]
+    for row in results["rows"]:
+        rates = [three_digits(row["rate"][name]["median"]) if name in row["rate"] else "left out" for name in names]
+        lines.append(f"| {row['networks']} | {' | '.join(rates)} |")
+    threads, cpu = machine["threads"], machine["processor"]
+    versions = [f"{name} {machine[name]}" for name in ("numpy", "torch", "jax") if machine[name] != "not installed"]
+    says = [
+        f"Networks of {'-'.join(map(str, results['sizes']))} a second, each of ten epochs of "
+        f"{results['training_rows']:,} rows in batches of {results['batch_size']}, by {results['epochs_timed']} epochs "
+        f"timed, medians of up to {results['rounds']} interleaved runs; "
+        f"{threads} thread{'s' if threads > 1 else ''} of {article(cpu)} {cpu} "
+        f"(JAX takes as many as it likes), {machine['date']}; {', '.join(versions)}."
+    ]
+    says += [f"{name} was left out from {each['from']} networks on: {each['why']}." for name, each in left_out.items()]
+    says += [f"{name} was not run: {why}." for name, why in not_run.items()]
+    return "\n".join([*lines, "", " ".join([*twenty_networks(results["rows"]), *says])])
+
+
+def twenty_networks(rows: list[dict]) -> list[str]:
+    """A sentence on twenty networks beside as many runs of PyTorch, where both were timed."""
+    rates = next((row["rate"] for row in rows if row["networks"] == 20), {})
+    ours, single = [name for name in rates if name.startswith("gpunet")], rates.get("PyTorch, one after another")
+    if single is None:
+        return []
+    ratios = [f"{name} {rates[name]['median'] / single['median']:.1f} times" for name in ours]
+    return [f"Against PyTorch one after another, twenty networks go {' and '.join(ratios)} as fast."] if ratios else []
+
+
+def model_of_a_step() -> str:
+    """What each device needs at the least for a step, and what was measured there."""
+    results = json.loads((RESULTS / "roofline.json").read_text())
+    heads = ("device", "networks", "operations", "memory", "L2 cache", "launches", "all of it", "a network", "measured")
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for device in results["devices"]:
+        for row in device["rows"]:
+            us, measured = row["modelled_us"], row["measured_us"]
+            cells = [device["name"], f"{row['networks']}", *map(microseconds, us.values())]
+            cells.append(microseconds(us["together"] / row["networks"]))
+            cells.append("not measured" if measured is None else microseconds(measured))
+            lines.append(f"| {' | '.join(cells)} |")
+    copies = [
+        f"At the {device['limits']['copy_bandwidth'] / 1e12:.1f} TB/s that a copy reaches on the {device['name']}, the "
+        f"memory traffic of {row['networks']} networks takes {microseconds(row['memory_at_a_copys_speed_us'])}."
+        for device in results["devices"]
+        for row in device["rows"][-1:]
+        if row["memory_at_a_copys_speed_us"]
+    ]
+    most = [f"{device['most_networks_in_l2']} on the {device['name']}" for device in results["devices"]]
+    says = [
+        f"Modelled, but for the last column: a step of {'-'.join(map(str, results['sizes']))}, batch "
+        f'{results["batch_size"]}, of all networks. "All of it" adds up what takes longest in each kernel, and the '
+        f"nodes of the graph. Nothing comes from memory while all fits the L2 cache; most networks: {', '.join(most)}.",
+        *copies,
+    ]
+    return "\n".join([*lines, "", " ".join(says)])
+
+
+def three_digits(value: float) -> str:
+    """Never with an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def microseconds(value: float) -> str:
-    """Three digits, and never an exponent."""
-    return f"{value:,.0f} us" if value >= 100 else f"{value:.3g} us"
+    return f"{three_digits(value)} us"
 
 
 def equivalence() -> str:
@@ -183,6 +292,8 @@ def article(noun: str) -> str:
 
 TABLES = {
     "training-on-the-cpu": training_on_the_cpu,
+    "population-on-the-cpu": population_on_the_cpu,
+    "model-of-a-step": model_of_a_step,
     "kernels-against-numpy": kernels_against_numpy,
     "compiled-kernels": compiled_kernels,
     "equivalence": equivalence,
