@@ -31,6 +31,8 @@ LAYERS = (
     ("gpunet.footprint", "gpunet.population"),
     ("gpunet.runs", "gpunet.seed_runs", "gpunet.prediction", "gpunet.equivalence", "gpunet.warmup"),
     ("gpunet.reporting",),
+    ("gpunet.reproduction",),
+    ("gpunet.sweep",),
     ("gpunet.cli",),
     ("scripts", "benchmarks"),
 )

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "train a network, judge it on a test set, and keep model, figures and plots in a folder",
     "predict": "say what a trained network sees in images",
+    "sweep": "train many combinations of hyper-parameters side by side, and rank them by validation",
+    "reproduce": "train every experiment of both course reports over many seeds, beside every figure they print",
     "equivalence": "hold a backend against NumPy in float64, operation by operation and step by step",
     "doctor": "print what a bug report needs: versions, threads, devices, caches",
     "warmup": "compile the CUDA kernels that the experiments launch, and keep them on disk",
