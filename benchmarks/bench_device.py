@@ -24,7 +24,7 @@ from typing import Any
 
 from device_clock import CEILINGS
 from measuring import about_this_machine, percentiles, write_results
-from training_task import Task
+from training.task import Task
 
 from gpunet import NumpyOps
 from gpunet.errors import InputError

@@ -2,11 +2,11 @@
 
     python benchmarks/bench_kernels.py [--quick] [--only dense_forward ...] [--out benchmarks/results/kernels-cpu.json]
 
-Contenders, all in float32 and of the same operation (kernel_cases.py):
+Contenders, all in float32 and of the same operation (operations/cases.py):
 
     NumPy       NumpyOps on this machine's CPU, its data in the caches, as in training
     kernel      CudaOps: the hand-written kernel, or the kernels, of which the operation consists there
-    CuPy        cuBLAS products and array expressions, as a user of CuPy would write them (cupy_forms.py)
+    CuPy        cuBLAS products and array expressions, as a user of CuPy would write them (operations/in_cupy.py)
     cuBLAS      the product alone, where the operation has one
     floor       what the device needs at the least for the bytes and operations that nothing can spare
 
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from device_clock import Device, find_device
-from kernel_case import Case, Prepared
-from kernel_cases import CASES
-from kernel_figure import write_figure
 from measuring import about_this_machine, host_times, percentiles, positive, results_path, write_results
+from operations.case import Case, Prepared
+from operations.cases import CASES
+from operations.figure import write_figure
 from threadpoolctl import threadpool_info
 
 from gpunet.errors import InputError

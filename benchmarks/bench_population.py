@@ -36,11 +36,11 @@ from typing import Any, NamedTuple
 
 from device_clock import Device, find_device
 from measuring import about_this_machine, percentiles, positive, results_path, write_results
-from population_contenders import GPUNET, ONE_AFTER_ANOTHER, Contender, Contenders, find_contenders
-from population_figure import write_figure
-from population_problem import Problem, Reference, Run
+from population.contenders import GPUNET, ONE_AFTER_ANOTHER, Contender, Contenders, find_contenders
+from population.figure import write_figure
+from population.problem import Problem, Reference, Run
 from threadpoolctl import threadpool_limits
-from training_task import Task
+from training.task import Task
 
 from gpunet.errors import InputError
 

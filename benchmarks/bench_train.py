@@ -2,13 +2,13 @@
 
     python benchmarks/bench_train.py [--quick] [--only WORD ...] [--out benchmarks/results/train-cpu.json]
 
-Contenders (contenders/): gpunet on NumPy, with its compiled loops (jit), and on a device with and without CUDA graphs;
-PyTorch eager, with its fused optimizers, through torch.compile, and on a device with a whole step as one CUDA graph;
-JAX with an epoch as one compiled scan; scikit-learn; TrainKernel. Who cannot run is listed with the reason.
+Contenders (training/contenders/): gpunet on NumPy, with its compiled loops (jit), and on a device with and without CUDA
+graphs; PyTorch eager, with its fused optimizers, through torch.compile, and on a device with a whole step as one CUDA
+graph; JAX with an epoch as one compiled scan; scikit-learn; TrainKernel. Who cannot run is listed with the reason.
 
 Everybody is given the same rows in memory, trains the same network in float32 with the same optimizer and batch size,
 and shuffles as the experiment has it. Before anything is timed, all train from the same weights over the same batches,
-and their losses must be those of float64 within what float32 may be off by (training_agreement.py); if one's are not,
+and their losses must be those of float64 within what float32 may be off by (training/agreement.py); if one's are not,
 nothing is written and the exit status is 1.
 
 Each contender has a process of its own. Three times are taken:
@@ -36,13 +36,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contenders import CONTENDERS, Contender
-from contenders.problem import Problem
 from measuring import about_this_machine, percentiles, positive, results_path, version_of, write_results
-from training_agreement import COMPARED_STEPS, EPS_A_STEP, Agreement
-from training_figure import write_figure
-from training_process import ContenderFailed, Entrant, TrainingProcess
-from training_task import Task
+from training.agreement import COMPARED_STEPS, EPS_A_STEP, Agreement
+from training.contenders import CONTENDERS, Contender
+from training.contenders.problem import Problem
+from training.figure import write_figure
+from training.process import ContenderFailed, Entrant, TrainingProcess
+from training.task import Task
 
 from gpunet.errors import InputError
 from gpunet.experiments import EXPERIMENTS, Experiment

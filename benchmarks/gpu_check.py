@@ -27,9 +27,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from gpu_check_findings import Findings, read_equivalence, read_kernels, read_tests, read_training
-from gpu_check_summary import as_markdown, without_paths
-from limited import GRACE_SECONDS, run_limited
+from checking.findings import Findings, read_equivalence, read_kernels, read_tests, read_training
+from checking.limited import GRACE_SECONDS, run_limited
+from checking.summary import as_markdown, without_paths
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -3,7 +3,7 @@
     python benchmarks/roofline.py [--out benchmarks/results/roofline.json]
 
 The model counts operations, bytes and launches from the shapes and divides them by what each device can do at most
-(step_model.py): its figures are modelled, not measured. Measured ones are taken from the results files of
+(model/step.py): its figures are modelled, not measured. Measured ones are taken from the results files of
 bench_device.py, bench_population.py and gpu_check.py that lie in benchmarks/results; where there is none for a device,
 that is what is said. Runs anywhere; no device is looked for.
 """
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from measuring import RESULTS, write_results
-from roofline_figure import write_figure
-from step_model import LIMITS, SHORT_NAMES, Limits, StepModel, largest_in_l2
+from model.figure import write_figure
+from model.step import LIMITS, SHORT_NAMES, Limits, StepModel, largest_in_l2
 
 from gpunet import __version__
 from gpunet.errors import InputError

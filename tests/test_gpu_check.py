@@ -39,8 +39,8 @@ def benchmarks(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import bench_device
     import gpu_check
-    import gpu_check_findings
-    import limited
+    from checking import findings as gpu_check_findings
+    from checking import limited
 
     grace = limited.GRACE_SECONDS
     monkeypatch.setattr(limited, "GRACE_SECONDS", 0.3)

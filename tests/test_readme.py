@@ -166,7 +166,7 @@ def test_readme_kernel_table_names_the_device(readme_tables, results):
 
 
 def test_readme_kernel_table_shows_cases_of_the_benchmark(readme_tables):
-    import kernel_cases
+    from operations import cases as kernel_cases
 
     titles = [f"{case.title}, {case.detail}".removesuffix(", ") for case in kernel_cases.CASES]
     assert set(readme_tables.KERNEL_ROWS) <= set(titles)

@@ -9,15 +9,15 @@ import json
 
 import bench_kernels
 import device_clock
-import kernel_cases
-import layer_cases
 import numpy as np
 import pytest
 import stand_in_cupy
-from kernel_bounds import Expected
-from kernel_case import Case, exactly
-from kernel_cases import DenseBackward, DenseForward, DenseHead, DenseUpdate, Loss, Optimizer
 from measuring import host_times, percentiles
+from operations import cases as kernel_cases
+from operations import layers as layer_cases
+from operations.bounds import Expected
+from operations.case import Case, exactly
+from operations.cases import DenseBackward, DenseForward, DenseHead, DenseUpdate, Loss, Optimizer
 from PIL import Image
 
 from gpunet.ops import NumpyOps

@@ -13,14 +13,14 @@ from typing import ClassVar
 
 import bench_population
 import numpy as np
-import population_contenders
 import pytest
 import stand_in_cupy
 from made_up import images_and_labels
 from PIL import Image
-from population_contenders import Contender, Contenders, by_gpunet, by_gpunet_on_a_device
-from population_problem import Problem, Reference, Trained
-from training_task import Task
+from population import contenders as population_contenders
+from population.contenders import Contender, Contenders, by_gpunet, by_gpunet_on_a_device
+from population.problem import Problem, Reference, Trained
+from training.task import Task
 
 from gpunet import Adam, NumpyOps
 from gpunet.data import Dataset, Split
@@ -139,15 +139,15 @@ def test_population_reference_notices_a_rate_a_thousandth_too_large(problem):
 
 
 def vmap():
-    return partial(pytest.importorskip("population_in_torch").by_vmap, "cpu", graph=False)
+    return partial(pytest.importorskip("population.in_torch").by_vmap, "cpu", graph=False)
 
 
 def one_after_another():
-    return partial(pytest.importorskip("population_in_torch").by_torch, "cpu")
+    return partial(pytest.importorskip("population.in_torch").by_torch, "cpu")
 
 
 def jax():
-    return pytest.importorskip("population_in_jax").by_jax
+    return pytest.importorskip("population.in_jax").by_jax
 
 
 @pytest.mark.parametrize("peer", [vmap, one_after_another, jax])

@@ -15,17 +15,17 @@ import bench_train
 import made_up
 import numpy as np
 import pytest
-import training_figure
-from contenders import CONTENDERS, Contender
-from contenders.gpunet_forms import losses as gpunet_losses
-from contenders.problem import Problem
 from measuring import results_path
 from PIL import Image
 from sentences import refused
-from training_agreement import COMPARED_STEPS, EPS_A_STEP, Agreement
-from training_process import ContenderFailed, Entrant, TrainingProcess
-from training_task import Task
-from training_worker import Session
+from training import figure as training_figure
+from training.agreement import COMPARED_STEPS, EPS_A_STEP, Agreement
+from training.contenders import CONTENDERS, Contender
+from training.contenders.gpunet_forms import losses as gpunet_losses
+from training.contenders.problem import Problem
+from training.process import ContenderFailed, Entrant, TrainingProcess
+from training.task import Task
+from training.worker import Session
 
 from gpunet import NumpyOps
 
@@ -92,7 +92,7 @@ def made_up_form():
 @pytest.fixture
 def run(monkeypatch, data, tmp_path):
     """Runs the command with these contenders; returns the exit status, and the path of the results."""
-    monkeypatch.setitem(sys.modules, "contenders.made_up_form", made_up_form())
+    monkeypatch.setitem(sys.modules, "training.contenders.made_up_form", made_up_form())
     monkeypatch.setattr(bench_train, "TrainingProcess", InThisProcess)
     path = tmp_path / "new" / "train.json"
 
@@ -233,7 +233,7 @@ def test_agreement_of_epochs_is_that_of_their_rows(exp2):
 
 
 def test_scikit_learn_adds_eps_first_and_agrees_only_so(exp2):
-    from contenders import sklearn_form
+    from training.contenders import sklearn_form
 
     agreement, train = Agreement(exp2), sklearn_form.prepare(exp2, "fit", None)
     losses = list(train(agreement.epochs, exp2.order()))
@@ -246,7 +246,7 @@ def test_scikit_learn_adds_eps_first_and_agrees_only_so(exp2):
 @pytest.mark.parametrize("task, name", [("multiclass", "exp2"), ("binary", "numpy")])
 def test_peers_train_what_gpunet_trains(data, module, variant, task, name):
     pytest.importorskip(module)
-    form = pytest.importorskip(f"contenders.{module}_forms")
+    form = pytest.importorskip(f"training.contenders.{module}_forms")
     problem = Problem.of(Task.load(data, task, name))
     agreement, train = Agreement(problem), form.prepare(problem, variant, None)
     assert form.why_not(variant, None) is None
@@ -257,7 +257,7 @@ def test_peers_train_what_gpunet_trains(data, module, variant, task, name):
 
 def test_pytorch_graph_takes_the_rows_in_their_order(exp2, monkeypatch):
     torch = pytest.importorskip("torch")
-    from contenders import torch_forms
+    from training.contenders import torch_forms
 
     def not_captured(self, batch_size):
         offsets = torch.arange(batch_size)
@@ -313,10 +313,10 @@ def test_training_process_trains_and_says_what_failed(data, tmp_path):
 def test_training_process_gives_each_entrant_its_threads_and_caches(monkeypatch, tmp_path):
     given = {}
     monkeypatch.setattr(
-        "training_process.subprocess.Popen", lambda command, env, **options: given.update(env=env, command=command)
+        "training.process.subprocess.Popen", lambda command, env, **options: given.update(env=env, command=command)
     )
     TrainingProcess(Entrant(PEER, 2, None), tmp_path)
-    assert given["command"][2:] == ["PyTorch made up"] and given["env"]["JAX_PLATFORMS"] == "cpu"
+    assert given["command"][1:] == ["-m", "training.worker", "PyTorch made up"] and given["env"]["JAX_PLATFORMS"] == "cpu"
     TrainingProcess(Entrant(PEER, 3, 1), tmp_path)
     assert given["command"][2:] == ["PyTorch made up", "1"]
     assert given["env"]["OMP_NUM_THREADS"] == given["env"]["NPROC"] == "3"

@@ -7,11 +7,11 @@ import json
 
 import pytest
 import roofline
-import roofline_figure
 from device_clock import Ceiling
+from model import figure as roofline_figure
+from model.step import LIMITS, Floor, Limits, StepModel, largest_in_l2
 from PIL import Image
 from roofline import EXP2, Measured, measured_steps, model_results
-from step_model import LIMITS, Floor, Limits, StepModel, largest_in_l2
 
 T4, H100 = LIMITS["Tesla T4"], LIMITS["NVIDIA H100 80GB HBM3"]
 

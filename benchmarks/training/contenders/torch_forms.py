@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from contenders.problem import Problem, Train
+from training.contenders.problem import Problem, Train
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "identity": nn.Identity}
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}

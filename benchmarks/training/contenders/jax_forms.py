@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from contenders.problem import Problem, Train
+from training.contenders.problem import Problem, Train
 
 ACTIVATIONS = {"relu": jax.nn.relu, "sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh, "identity": lambda z: z}
 BETA1, BETA2, EPS = 0.9, 0.999, 1e-8

@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from sklearn.neural_network import MLPClassifier
 
-from contenders.problem import Problem, Train
+from training.contenders.problem import Problem, Train
 
 ACTIVATIONS = {"sigmoid": "logistic"}  # those whose name differs
 FOR_EVER = 10**6

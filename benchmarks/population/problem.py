@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from training_task import Task
+from training.task import Task
 
 from gpunet import MLP, NumpyOps
 from gpunet.experiments import Experiment

@@ -2,7 +2,7 @@
 
 Each module has two functions. ``prepare(problem, variant, device)`` returns what trains (`problem.Train`), with the
 data where the contender wants it. ``why_not(variant, device)`` says in words why it cannot, or None. A module is
-imported only in the process in which it trains (training_worker.py).
+imported only in the process in which it trains (training/worker.py).
 
     problem.py            what all are given: data, first weights, order of rows
     gpunet_forms.py       gpunet on each of its backends

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from cupy_forms import backward_in_cupy, forward_in_cupy, loss_in_cupy
-from kernel_bounds import Expected, loss_expected, slope
-from kernel_case import (
+
+from gpunet.equivalence.tolerances import dense_backward_bound, dense_forward_bound
+from operations.bounds import Expected, loss_expected, slope
+from operations.case import (
     FLOAT,
     Case,
     Inputs,
@@ -24,8 +25,7 @@ from kernel_case import (
     gathered_input,
     normal,
 )
-
-from gpunet.equivalence.tolerances import dense_backward_bound, dense_forward_bound
+from operations.in_cupy import backward_in_cupy, forward_in_cupy, loss_in_cupy
 
 LOSS_FLOPS = 4  # of one logit: a difference, an exponential, a sum and a product, or as many
 SHORT_NAMES = {"softmax_cross_entropy": "softmax", "binary_cross_entropy": "binary", "squared_error": "squared"}

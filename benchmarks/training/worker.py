@@ -1,6 +1,6 @@
 """One contender of bench_train.py in a process of its own, which does what it is asked to, line by line.
 
-    python training_worker.py CONTENDER [DEVICE]
+    python -m training.worker CONTENDER [DEVICE]
 
 A line on standard input is a call of a method of `Session` in JSON, ``{"do": "train", "epochs": 3, ...}``; the line
 that answers it is what the method returns, or ``{"error": ...}``. What libraries print goes to standard error.
@@ -16,9 +16,9 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, TextIO
 
-from contenders import CONTENDERS, Contender
-from contenders.problem import Problem, Train
-from training_task import Task
+from training.contenders import CONTENDERS, Contender
+from training.contenders.problem import Problem, Train
+from training.task import Task
 
 
 class Session:
@@ -33,7 +33,7 @@ class Session:
     def start(self) -> dict[str, Any]:
         """Imports. why_not: None, or why this contender cannot train here. seconds: what the imports took."""
         began = time.perf_counter()
-        self._form = import_module(f"contenders.{self._contender.module}")
+        self._form = import_module(f"training.contenders.{self._contender.module}")
         why_not = self._form.why_not(self._contender.variant, self._device)
         return {"why_not": why_not, "seconds": time.perf_counter() - began}
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from contenders.problem import Problem, Train
 from gpunet import MLP, NumpyOps, train
 from gpunet.errors import InputError
 from gpunet.ops.backend import BACKENDS, make_backend
 from gpunet.optimizers import OPTIMIZERS, Adam, Optimizer
+from training.contenders.problem import Problem, Train
 
 
 def why_not(variant: str, device: int | None) -> str | None:

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kernel_figure import DPI, GRID, MUTED, STYLE
+from operations.figure import DPI, GRID, MUTED, STYLE
 
 from gpunet.atomic import write_whole
 

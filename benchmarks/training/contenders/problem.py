@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from training_task import Task
 
 from gpunet import MLP, NumpyOps
 from gpunet.experiments import Experiment
+from training.task import Task
 
 # train(epochs, order) trains from the first weights and returns when it is done. order: int64 [n], the rows in the
 # order in which every epoch takes them, or None for a shuffle of its own as the experiment has it. Returns the mean

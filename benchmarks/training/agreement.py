@@ -14,9 +14,10 @@ switched can separate two float32 runs by more than that, both of them right.
 from __future__ import annotations
 
 import numpy as np
-from contenders import Contender
-from contenders.gpunet_forms import reference
-from contenders.problem import Problem
+
+from training.contenders import Contender
+from training.contenders.gpunet_forms import reference
+from training.contenders.problem import Problem
 
 COMPARED_STEPS = 50
 EPS_A_STEP = 128

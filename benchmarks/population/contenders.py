@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from device_clock import Device
-from population_problem import Problem, Run, Trained
 
 from gpunet.errors import InputError
 from gpunet.ops import NumpyOps
 from gpunet.ops.backend import make_backend
+from population.problem import Problem, Run, Trained
 
 GPUNET = "gpunet"  # what the names of its own contenders begin with
 ONE_AFTER_ANOTHER = "PyTorch, one after another"
@@ -89,7 +89,7 @@ def _add_torch(contenders: Contenders, *, on_device: bool) -> None:
     if reason is not None:
         contenders.not_run.update(dict.fromkeys(names, reason))
         return
-    from population_in_torch import by_torch, by_vmap
+    from population.in_torch import by_torch, by_vmap
 
     device = "cuda" if on_device else "cpu"
     makers = {
@@ -105,7 +105,7 @@ def _add_jax(contenders: Contenders, *, on_device: bool) -> None:
     if find_spec("jax") is None:
         contenders.not_run[name] = "JAX is not installed (pip install jax)"
         return
-    from population_in_jax import by_jax, why_not
+    from population.in_jax import by_jax, why_not
 
     reason = why_not(on_device=on_device)
     if reason is None:

@@ -1,4 +1,4 @@
-"""The processes in which contenders train: see training_worker.py."""
+"""The processes in which contenders train: see training/worker.py."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from contenders import Contender
+from training.contenders import Contender
 
-WORKER = Path(__file__).resolve().parent / "training_worker.py"
+BENCHMARKS = Path(__file__).resolve().parent.parent  # where a process finds the modules of this folder
 SECONDS_TO_END = 5
 
 # Where what was compiled is kept: each in a folder of its own, which is empty when the first process starts.
@@ -64,12 +64,13 @@ class TrainingProcess:
         """caches: the folder that holds the entrant's caches."""
         environment = os.environ | {name: str(caches / name.lower()) for name in CACHES} | KEEP_ALL
         environment |= {name: str(entrant.threads) for name in THREADS}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(BENCHMARKS), os.environ.get("PYTHONPATH"))))
         environment |= ON_CPU if entrant.device is None else SHARED_DEVICE
         device = [] if entrant.device is None else [str(entrant.device)]
         self._name = entrant.name
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed with the process)
         self._process = subprocess.Popen(
-            [sys.executable, str(WORKER), entrant.contender.name, *device],
+            [sys.executable, "-m", "training.worker", entrant.contender.name, *device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from device_clock import CEILINGS, Ceiling
-from kernel_case import FLOAT, Case
-from layer_cases import DenseBackward, DenseForward, DenseHead
-from parameter_cases import UPDATE_FLOATS, DenseUpdate
+from operations.case import FLOAT, Case
+from operations.layers import DenseBackward, DenseForward, DenseHead
+from operations.parameters import UPDATE_FLOATS, DenseUpdate
 
 from gpunet.parameters import ParameterLayout
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 import torch
-from population_problem import Problem, Run, Trained
 from torch.nn.functional import cross_entropy
 
 from gpunet.optimizers import step_table
+from population.problem import Problem, Run, Trained
 
 ACTIVATIONS = {"relu": torch.relu, "sigmoid": torch.sigmoid, "tanh": torch.tanh}
 MODULES = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}

@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from cupy_forms import gathered_in_cupy
-from kernel_bounds import Expected
 
 from gpunet.ops import Batch, NumpyOps
+from operations.bounds import Expected
+from operations.in_cupy import gathered_in_cupy
 
 DATA_SET_ROWS = 5000  # as many as the reports' images
 FLOAT = 4  # bytes

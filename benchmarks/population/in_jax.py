@@ -7,9 +7,9 @@ import time
 from functools import partial
 
 import numpy as np
-from population_problem import Problem, Run, Trained
 
 from gpunet.optimizers import step_table
+from population.problem import Problem, Run, Trained
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the others need memory of the device as well
 import jax  # noqa: E402 (reads the variable)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kernel_case import Case
-from layer_cases import DenseBackward, DenseForward, DenseHead, Loss
-from parameter_cases import DenseUpdate, Optimizer
+from operations.case import Case
+from operations.layers import DenseBackward, DenseForward, DenseHead, Loss
+from operations.parameters import DenseUpdate, Optimizer
 
 EXP, LARGE = (784, 64, 10), (512, 1024, 1024, 256)
 

@@ -8,9 +8,15 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from cupy_forms import adam_in_cupy, sgd_in_cupy
-from kernel_bounds import Expected
-from kernel_case import (
+
+from gpunet import MLP, SGD, Adam
+from gpunet.equivalence.tolerances import dense_gradient_bounds, update_bounds
+from gpunet.network import Workspace
+from gpunet.ops import Batch, LayerGradient, OptimizerState, Step
+from gpunet.optimizers import optimizer_state
+from gpunet.parameters import ParameterLayout
+from operations.bounds import Expected
+from operations.case import (
     EXACT,
     FLOAT,
     Case,
@@ -22,13 +28,7 @@ from kernel_case import (
     gathered_bytes,
     normal,
 )
-
-from gpunet import MLP, SGD, Adam
-from gpunet.equivalence.tolerances import dense_gradient_bounds, update_bounds
-from gpunet.network import Workspace
-from gpunet.ops import Batch, LayerGradient, OptimizerState, Step
-from gpunet.optimizers import optimizer_state
-from gpunet.parameters import ParameterLayout
+from operations.in_cupy import adam_in_cupy, sgd_in_cupy
 
 OPTIMIZERS = {"adam": Adam(0.001), "sgd": SGD(0.1)}
 # Of one weight: floats that an update reads and writes beside the gradient, and operations.

@@ -1,0 +1,1 @@
+"""What roofline.py shows: the model of a training step, and its figure."""
