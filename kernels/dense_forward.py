@@ -14,20 +14,34 @@ convert each. Their scale is applied to the sum instead of to each of them: z = 
 import functools
 from typing import Any
 
-from numba import cuda, float32, int32, types, uint32
+from numba import cuda, float32, int32, types, uint32, uint64
 
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter, enqueue, jit
-from gpunet.kernels.tiles import VECTOR, WORD, Tile, make_multiply, make_row_copy, make_totals
+from gpunet.kernels.launch import (
+    CHUNK,
+    SIMULATOR,
+    DropoutArrays,
+    Gathered,
+    ReportCase,
+    StepCounter,
+    ceil_div,
+    enqueue,
+    jit,
+    registers_for,
+)
+from gpunet.kernels.tiles import VECTOR, WORD, Tile, make_multiply, make_row_copy, make_totals, slice_barrier
 
 VARIANTS = {
     # many results: as few reads of shared memory a product as registers allow
     "tiled": Tile(rows=64, columns=64, thread_rows=8, thread_columns=8, slices=1, depth=8),
     # fewer: 128 x 1024 make 128 blocks
     "blocked": Tile(rows=32, columns=32, thread_rows=8, thread_columns=4, slices=4, depth=8),
-    # as few as in a small hidden layer: 128 x 64 make 32 blocks of 8 warps, which sum 784 terms in one round
-    "sliced": Tile(rows=16, columns=16, thread_rows=8, thread_columns=4, slices=32, depth=8),
+    # as few as in a small hidden layer: 128 x 64 make 32 blocks of 7 warps, which sum 784 terms in one round. With 28
+    # slices two blocks share a T4's 64 KB, and one of them multiplies while the other copies or adds up
+    "sliced": Tile(rows=16, columns=16, thread_rows=8, thread_columns=4, slices=28, depth=8, resident=2),
+    # the same where 32 slices save a round: from 897 to 1024 terms, say
+    "sliced_longer": Tile(rows=16, columns=16, thread_rows=8, thread_columns=4, slices=32, depth=8),
     # a last layer
     "narrow": Tile(rows=4, columns=16, thread_rows=2, thread_columns=4, slices=32, depth=8),
     # a single row: a vector times a matrix
@@ -73,13 +87,14 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
     row_of, scale_of = (gathered_row, gathered_scale) if kind in (BYTES, IMAGES) else (activation_row, unit_scale)
     function = ACTIVATIONS[activation][0]
 
-    # x is copied a stage at a time, but words of bytes a chunk at a time, which is a sector. An odd pitch for words and
-    # a vector's padding for floats keep rows off each other's banks.
+    # x is copied a stage at a time, but words of bytes a chunk at a time, which is a sector. Their odd pitch keeps rows
+    # off each other's banks; vectors of floats are read by eight threads at a time, which share one row or two.
     tile_rows, tile_columns, depth, stages = tile.rows, tile.columns, tile.depth, tile.stages
-    slices, slice_threads = tile.slices, tile.slice_threads
-    x_stages = stages if packed else 1
-    x_items = depth * x_stages // item_terms
-    x_copy = make_row_copy(tile_rows, x_items, x_items + (1 if packed else VECTOR), slice_threads, item_type)
+    slices, slice_threads, threads = tile.slices, tile.slice_threads, tile.threads
+    x_terms = CHUNK if packed else depth
+    x_items = x_terms // item_terms
+    rows_per_thread = ceil_div(tile_rows, threads)
+    x_copy = make_row_copy(tile_rows, x_items, x_items + (1 if packed else 0), slice_threads, item_type)
     x_pitch, x_rows, x_columns, x_row_step = x_copy.pitch, x_copy.rows, x_copy.columns, x_copy.row_step
     x_loads, fetch_x, put_x = x_copy.loads, x_copy.fetch, x_copy.put
     x_slice = tile.slice_pitch(tile_rows * x_pitch)
@@ -100,18 +115,25 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
     multiply = make_multiply(tile, x_pitch, w_unit * column_threads, tile_columns, w_unit, packed)
     totals_rows, totals_columns, add_to_totals, row_in_tile, column_in_tile = make_totals(tile, w_unit)
     totals_per_thread = totals_rows * totals_columns
+    wait_for_slice = slice_barrier(tile)
 
     @cuda.jit(device=True)
-    def fetch_weight(registers, weight, begin, term, column, inputs, outputs):
+    def fetch_weight(registers, weight, begin, term, column, whole, inputs, outputs):
         """registers = this thread's share of `depth` rows, of which its first is row `term`; zero from row `inputs` on.
 
         begin: of the network's weight. column: this thread's first. Columns beyond the last repeat it, and their
-        results go nowhere.
+        results go nowhere. whole: whether there are none.
         """
-        at = uint32(begin + term * outputs)
-        last = uint32(outputs - uint32(1))
+        at = uint32(begin + uint32(term * outputs))
         step = uint32(uint32(w_row_step) * outputs)
-        if uint32(term + uint32(depth)) <= inputs:
+        last = uint32(outputs - uint32(1))
+        if whole and uint32(term + uint32(depth)) <= inputs:
+            row_at = uint64(uint32(at + column))  # of 64 bits, so that the loads of a row share its address
+            for r in range(w_rows):
+                for c in range(w_columns):
+                    registers[r * w_columns + c] = weight[row_at + uint64(c * slice_threads)]
+                row_at += uint64(step)
+        elif uint32(term + uint32(depth)) <= inputs:
             for r in range(w_rows):
                 for c in range(w_columns):
                     place = uint32(at + min(uint32(column + uint32(c * slice_threads)), last))
@@ -138,14 +160,15 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
                 kept = dropout_hash(row_keys[r], uint32(column + uint32(c * slice_threads))) >= threshold
                 registers[r * x_columns + c] *= scale if kept else float32(0)
 
-    @jit
+    @functools.partial(jit, **registers_for(threads, tile.resident))
     def dense_forward_kernel(source, weight, bias, out, rows, inputs, outputs, parameter_pitch):
         if SIMULATOR:
             shared = cuda.shared.array(shared_length, float32)
         else:
             shared = cuda.shared.array(shared_length, float32, alignment=16)
+        words = shared.view(WORD)
         if packed:
-            shared_x = shared.view(WORD)
+            shared_x = words
         else:
             shared_x = shared
         next_x = cuda.local.array(x_loads, item_type)
@@ -166,11 +189,17 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
         x_column = uint32(lane % x_items)
         x_row = uint32(lane // x_items)
         x_end = uint32((inputs + uint32(item_terms - 1)) // item_terms)
+        for r in range(rows_per_thread):
+            tile_row = uint32(thread + uint32(r * threads))
+            if tile_row < tile_rows:
+                row = min(uint32(first_row + tile_row), uint32(rows - uint32(1)))
+                words[tile_row] = row_of(source, network, row, rows, inputs)
+        cuda.syncthreads()
         for r in range(x_rows):
-            row = min(uint32(first_row + x_row + r * x_row_step), uint32(rows - uint32(1)))
-            x_offsets[r] = row_of(source, network, row, rows, inputs) + x_column
+            x_offsets[r] = words[uint32(x_row + uint32(r * x_row_step))] + x_column
         w_column = uint32(first_column + lane % tile_columns)
         w_row = uint32(lane // tile_columns)
+        whole = w_columns > 1 and uint32(first_column + uint32(tile_columns)) <= outputs
         w_network = uint32(network * parameter_pitch)
         x_to = uint32(part * x_slice + x_row * x_pitch + x_column)
         w_to = uint32(w_begin + part * w_slice + lane)
@@ -192,30 +221,34 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
             totals[t] = float32(0)
         begin = uint32(0)  # of the chunks that the slices sum in this round
         k = uint32(part * CHUNK)  # of the terms that this slice multiplies in this stage
-        fetch_x(next_x, x, x_offsets, x_column, uint32(k // item_terms), x_end)
-        fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, inputs, outputs)
+        if k < inputs:
+            fetch_x(next_x, x, x_offsets, x_column, uint32(k // item_terms), x_end)
+            fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, whole, inputs, outputs)
         while begin < inputs:
+            cuda.syncthreads()  # the last round's sums have been read: their place is free
             for t in range(products):
                 sums[t] = float32(0)
             for stage in range(stages):
-                cuda.syncthreads()  # everybody has read what was there before
-                if stage % x_stages == 0:
-                    if dropped:
-                        drop(next_x, row_keys, uint32(k + x_column), threshold, drop_scale)
-                    put_x(shared_x, x_to, next_x)
-                put_weight(shared, w_to, next_w)
+                wait_for_slice()  # it has read what was there before
                 busy = k < inputs
+                copied = uint32(k % uint32(x_terms))  # terms of x that were multiplied already since they were copied
+                if busy:
+                    if copied == 0:
+                        if dropped:
+                            drop(next_x, row_keys, uint32(k + x_column), threshold, drop_scale)
+                        put_x(shared_x, x_to, next_x)
+                    put_weight(shared, w_to, next_w)
                 if stage < stages - 1:
                     k = uint32(k + depth)
                 else:
                     k = uint32(begin + (slices + part) * CHUNK)
-                if (stage + 1) % x_stages == 0:
-                    fetch_x(next_x, x, x_offsets, x_column, uint32(k // item_terms), x_end)
-                fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, inputs, outputs)
-                cuda.syncthreads()
+                if k < inputs:
+                    if k % uint32(x_terms) == 0:
+                        fetch_x(next_x, x, x_offsets, x_column, uint32(k // item_terms), x_end)
+                    fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, whole, inputs, outputs)
+                wait_for_slice()
                 if busy:
-                    step = uint32(stage % x_stages * (depth // VECTOR))
-                    multiply(sums, shared_x, uint32(x_from + step), shared, w_from)
+                    multiply(sums, shared_x, uint32(x_from + copied // uint32(VECTOR)), shared, w_from)
             add_to_totals(totals, sums, shared, thread)
             begin = uint32(begin + slices * CHUNK)
 
@@ -260,7 +293,7 @@ def dense_forward(
     weight and bias: begin at network 0's, network p's are p * parameter_pitch further on. out: ``[P, B, O]``. All
     float32 and one-dimensional. variant: a key of `VARIANTS` instead of the one that suits the shape.
     """
-    tile = VARIANTS[variant or _variant(rows, outputs)]
+    tile = VARIANTS[variant or _variant(rows, inputs, outputs)]
     kind, source = _source(x, dropout, step)
     kernel = make_dense_forward_kernel(tile, kind, activation)
     grid = (*tile.blocks(rows, outputs), networks)
@@ -268,7 +301,7 @@ def dense_forward(
     enqueue(kernel, grid, tile.threads, (source, weight, bias, out, *sizes), stream)
 
 
-def _variant(rows: int, outputs: int) -> str:
+def _variant(rows: int, inputs: int, outputs: int) -> str:
     if rows == 1:
         return "row"
     if outputs <= NARROW:
@@ -277,7 +310,7 @@ def _variant(rows: int, outputs: int) -> str:
         down, across = VARIANTS[variant].blocks(rows, outputs)
         if down * across >= enough:
             return variant
-    return "sliced"
+    return min("sliced", "sliced_longer", key=lambda variant: VARIANTS[variant].rounds(inputs))
 
 
 def _source(x: Any, dropout: DropoutArrays | None, step: StepCounter | None) -> tuple[str, tuple]:

@@ -21,6 +21,10 @@ from gpunet.kernels.kernel_cache import KernelCache
 
 CHUNK = 32  # terms of a sum that one thread adds up before they join the total
 
+MULTIPROCESSOR_REGISTERS = 65536
+MAX_REGISTERS = 255  # of a thread
+REGISTER_STEP = 8  # a thread's registers are handed out by as many
+
 # Numba reads the same variable; it decides whether kernels are compiled or run by the simulator, one thread after
 # another.
 SIMULATOR = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") == "1"
@@ -38,7 +42,7 @@ def ceil_div(a: int, b: int) -> int:
 def jit(kernel: Callable[..., None], **options: Any) -> Any:
     """A kernel, compiled at its first launch with arguments of new types, or loaded if an earlier process did that.
 
-    options: `launch_bounds_of`, or none.
+    options: `launch_bounds_of`, `registers_for`, or none.
     """
     dispatcher = cuda.jit(**options)(kernel) if options else cuda.jit(kernel)
     if not SIMULATOR:
@@ -53,6 +57,18 @@ def launch_bounds_of(threads: int, blocks: int) -> dict[str, Any]:
     start. The simulator does not know the option.
     """
     return {} if SIMULATOR else {"launch_bounds": (threads, blocks)}
+
+
+def registers_for(threads: int, blocks: int) -> dict[str, Any]:
+    """An option of `jit`: use no more registers than let a multiprocessor run so many blocks, 0 for no such limit.
+
+    It binds the assembler alone, while `launch_bounds_of` binds the compiler before it, which refuses some kernels then
+    ("Symbol name with unsupported characters").
+    """
+    if SIMULATOR or not blocks:
+        return {}
+    each = MULTIPROCESSOR_REGISTERS // (threads * blocks) // REGISTER_STEP * REGISTER_STEP
+    return {"max_registers": min(MAX_REGISTERS, each)}
 
 
 @cache

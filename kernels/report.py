@@ -109,13 +109,15 @@ def find_ptxas() -> str:
     return found
 
 
-def assemble(ptx: str, capability: tuple[int, int]) -> str:
+def assemble(ptx: str, capability: tuple[int, int], max_registers: int | None = None) -> str:
     """What ptxas says of a kernel."""
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.ptx"
         source.write_text(ptx)
         architecture = f"sm_{capability[0]}{capability[1]}"
         command = [find_ptxas(), "-v", "-arch", architecture, str(source), "-o", str(Path(folder) / "kernel.cubin")]
+        if max_registers is not None:
+            command.append(f"-maxrregcount={max_registers}")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"ptxas refuses the kernel for {architecture}:\n{done.stderr}")
@@ -137,7 +139,7 @@ def occupancy(capability: tuple[int, int], threads: int, registers: int, shared:
 def row(case: ReportCase, capability: tuple[int, int]) -> dict[str, Any]:
     """One line of the report."""
     ptx = compile_ptx(case, capability)
-    said = assemble(ptx, capability)
+    said = assemble(ptx, capability, case.kernel.targetoptions.get("max_registers"))
 
     def number(pattern: str) -> int:
         found = re.search(pattern, said)

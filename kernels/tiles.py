@@ -18,15 +18,20 @@ from typing import Any, NamedTuple
 
 from numba import cuda, float32, uint32
 
-from gpunet.kernels.launch import CHUNK, ceil_div
+from gpunet.kernels.launch import CHUNK, SIMULATOR, ceil_div
 
+WARP = 32  # threads that run in step
 BANKS = 32  # of shared memory, four bytes wide each
 VECTOR = 4  # terms that a thread reads at once: a vector of floats, or a word of bytes
 WORD = type(uint32(0))  # for view(), which does not take Numba's own name in the simulator
 
 
 class Tile(NamedTuple):
-    """The constants of a kernel variant, all powers of two; depth is at least `VECTOR` and at most `CHUNK`."""
+    """The constants of a kernel variant, powers of two but for the number of slices.
+
+    depth is at least `VECTOR` and at most `CHUNK`. resident: how many blocks a multiprocessor must have registers for,
+    0 to leave that to the assembler.
+    """
 
     rows: int
     columns: int
@@ -34,6 +39,7 @@ class Tile(NamedTuple):
     thread_columns: int
     slices: int
     depth: int
+    resident: int = 0
 
     @property
     def row_threads(self) -> int:
@@ -65,15 +71,20 @@ class Tile(NamedTuple):
     def stages(self) -> int:
         return CHUNK // self.depth
 
+    def rounds(self, terms: int) -> int:
+        """In how many rounds the slices take the chunks of a sum."""
+        return ceil_div(terms, self.slices * CHUNK)
+
     def blocks(self, rows: int, columns: int) -> tuple[int, int]:
         """How many tiles cover a result."""
         return ceil_div(rows, self.rows), ceil_div(columns, self.columns)
 
     def slice_pitch(self, length: int) -> int:
         """From one slice's data in shared memory to the next's, so that the slices of a warp share out the banks."""
-        slices_per_warp = max(1, BANKS // self.slice_threads)
-        offset = max(VECTOR, BANKS // slices_per_warp) % BANKS
-        return length + (offset - length) % BANKS
+        if self.slice_threads >= WARP:
+            return length + -length % VECTOR
+        offset = max(VECTOR, BANKS * self.slice_threads // WARP)
+        return length + (offset - length) % (2 * offset)  # an odd multiple of the offset
 
 
 class RowCopy(NamedTuple):
@@ -173,6 +184,24 @@ def make_multiply(
     return multiply
 
 
+def slice_barrier(tile: Tile) -> Any:
+    """What the threads of a slice wait with for each other's numbers in shared memory, all slices at the same place.
+
+    Slices that lie within a warp each need no more than that: the other warps go on, some of them copying while others
+    multiply. The simulator knows the block's barrier only.
+    """
+
+    @cuda.jit(device=True)
+    def wait_for_block():
+        cuda.syncthreads()
+
+    @cuda.jit(device=True)
+    def wait_for_warp():
+        cuda.syncwarp()
+
+    return wait_for_block if SIMULATOR or tile.slice_threads > WARP else wait_for_warp
+
+
 class Totals(NamedTuple):
     """The results that a thread finishes, rows x columns of them.
 
@@ -196,10 +225,14 @@ def make_totals(tile: Tile, neighbours: int) -> Totals:
     """
     slices, threads, slice_threads, products = tile.slices, tile.threads, tile.slice_threads, tile.products
     thread_columns, row_threads, column_threads = tile.thread_columns, tile.row_threads, tile.column_threads
-    results, pitch = tile.rows * tile.columns, tile.exchange // slices
-    shares = ceil_div(results, threads)
-    if slices > 1 and slices % thread_columns:
-        raise ValueError(f"{slices} slices would share out {thread_columns} columns unevenly")
+    rows, results, pitch = tile.rows, tile.rows * tile.columns, tile.exchange // slices
+    shares = 1
+    while results // shares > threads:
+        shares *= 2
+    finishers = results // shares  # threads that finish a share each
+    share_step = finishers // slice_threads  # from a product of a share to the next
+    if slices > 1 and shares > 1 and share_step % thread_columns:
+        raise ValueError(f"{threads} threads would share out {thread_columns} columns unevenly")
 
     @cuda.jit(device=True)
     def row_of_product(t, lane):
@@ -223,7 +256,7 @@ def make_totals(tile: Tile, neighbours: int) -> Totals:
     def own_column(j, thread):
         return column_of_product(j, thread)
 
-    # Slices lay down their sums in the order of products and lanes, and thread n finishes results n, n + threads ...
+    # Slices lay down their sums in the order of products and lanes, and thread n finishes results n, n + finishers ...
     @cuda.jit(device=True)
     def add_slices(totals, sums, shared, thread):
         at = uint32(thread // slice_threads * pitch + thread % slice_threads)
@@ -231,16 +264,15 @@ def make_totals(tile: Tile, neighbours: int) -> Totals:
         for t in range(products):
             shared[at + uint32(t * slice_threads)] = sums[t]
         cuda.syncthreads()
-        for i in range(shares):
-            result = uint32(thread + uint32(i * threads))
-            if result < results:
-                for s in range(slices):  # a slice without a chunk has left zeros, which change nothing
-                    totals[i] += shared[result + uint32(s * pitch)]
+        if thread < finishers:
+            for s in range(slices):  # a slice without a chunk has left zeros, which change nothing
+                for i in range(shares):
+                    totals[i] += shared[thread + uint32(s * pitch + i * finishers)]
 
     @cuda.jit(device=True)
     def share_row(i, thread):
-        t = uint32(thread // slice_threads + uint32(i * slices))
-        return row_of_product(t, thread % slice_threads)
+        t = uint32(thread // slice_threads + uint32(i * share_step))
+        return row_of_product(t, thread % slice_threads) if thread < finishers else uint32(rows)
 
     @cuda.jit(device=True)
     def share_column(j, thread):

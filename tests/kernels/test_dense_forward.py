@@ -18,7 +18,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered")
 SMALL = {
     "tiled": Tile(rows=8, columns=8, thread_rows=4, thread_columns=4, slices=1, depth=4),
     "blocked": Tile(rows=4, columns=8, thread_rows=2, thread_columns=4, slices=4, depth=8),
-    "sliced": Tile(rows=4, columns=4, thread_rows=4, thread_columns=2, slices=2, depth=16),
+    "sliced": Tile(rows=4, columns=4, thread_rows=4, thread_columns=2, slices=3, depth=16),
+    "sliced_longer": Tile(rows=4, columns=4, thread_rows=4, thread_columns=2, slices=4, depth=16),
     "narrow": Tile(rows=2, columns=4, thread_rows=2, thread_columns=2, slices=4, depth=8),
     "row": Tile(rows=1, columns=4, thread_rows=1, thread_columns=1, slices=4, depth=32),
 }
@@ -156,17 +157,22 @@ def test_dense_forward_keeps_infinity_at_the_end_of_a_sum(small):
 
 
 def test_dense_forward_picks_its_variant_by_shape():
-    picked = {shape: module._variant(*shape) for shape in ((1, 10), (1, 64), (128, 1), (128, 16), (128, 17), (128, 64))}
-    assert picked == {
+    shapes = ((1, 10), (1, 64), (128, 1), (128, 16), (128, 17), (128, 64), (128, 1024), (4096, 1024))
+    assert {(rows, outputs): module._variant(rows, 784, outputs) for rows, outputs in shapes} == {
         (1, 10): "row",
         (1, 64): "row",
         (128, 1): "narrow",
         (128, 16): "narrow",
         (128, 17): "sliced",
         (128, 64): "sliced",
+        (128, 1024): "blocked",
+        (4096, 1024): "tiled",
     }
-    assert module._variant(128, 1024) == "blocked"
-    assert module._variant(4096, 1024) == "tiled"
+
+
+def test_dense_forward_takes_more_slices_where_they_save_a_round():
+    longer = {inputs for inputs in range(1, 2100) if module._variant(128, inputs, 64) == "sliced_longer"}
+    assert longer == {*range(897, 1025), *range(1793, 2049)}
 
 
 def test_dense_forward_refuses_to_drop_of_the_data_set():
