@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from device_clock import Device, find_device
-from measuring import about_this_machine, percentiles, positive, results_path, write_results
+from measuring import about_this_machine, percentiles, positive, rest, results_path, write_results
 from population.contenders import GPUNET, ONE_AFTER_ANOTHER, Contender, Contenders, find_contenders
 from population.figure import write_figure
 from population.problem import Problem, Reference, Run
@@ -203,6 +203,7 @@ def _seconds(runs: dict[str, Run], options: Options) -> dict[str, list[float]]:
             if round_number >= AT_LEAST and time.perf_counter() - began > PATIENCE:
                 break
             for name, run in runs.items():
+                rest()
                 seconds[name].append(run().seconds)
     return seconds
 

@@ -15,8 +15,9 @@ Each contender has a process of its own. Three times are taken:
 
     first process     exp2 as reported, ten epochs, with all that is compiled on the way; nothing is in any cache yet
     second process    the same again, with the caches that the first one has left, where its library keeps any
-    warm              each experiment, in rounds: everybody trains once, one after the other, so that a drift of the
-                      machine's speed hits all alike; medians over the rounds, with the 20th and 80th percentile
+    warm              each experiment, in rounds: everybody trains once, one after the other, after a rest and an epoch
+                      to warm up, so that a drift of the machine's speed hits all alike; medians over the rounds, with
+                      the 20th and 80th percentile
 
 Imports are in none of them; they stand apart. On a device, warm is the difference between a long run and a short one,
 so that what a run pays for once cancels out.
@@ -36,7 +37,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from measuring import about_this_machine, percentiles, positive, results_path, version_of, write_results
+from measuring import about_this_machine, percentiles, positive, rest, results_path, version_of, write_results
 from training.agreement import COMPARED_STEPS, EPS_A_STEP, Agreement
 from training.contenders import CONTENDERS, Contender
 from training.contenders.problem import Problem
@@ -269,11 +270,13 @@ def measure(problem: Problem, running: Sequence[Running], rounds: int, data: str
 
 
 def us_per_step(running: Running, problem: Problem) -> float:
-    """Microseconds a step of a run on the CPU, of a long run without a short one on a device."""
+    """Microseconds a step of a run on the CPU, of a long run without a short one on a device; an epoch warms up."""
     few, many = 0, min(problem.experiment.epochs, math.ceil(CPU_STEPS / problem.steps))
     if running.entrant.contender.on_device:
         few, many = DEVICE_EPOCHS, DEVICE_EPOCHS + math.ceil(DEVICE_STEPS / problem.steps)
     seconds = {0: 0.0}
+    rest()
+    running.process.ask("train", epochs=1)
     for epochs in filter(None, (few, many)):
         run = running.process.ask("train", epochs=epochs)
         if not all(map(math.isfinite, run["losses"])):
