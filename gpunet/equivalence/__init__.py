@@ -35,8 +35,9 @@ difference where there may be none, is an infinite error.
                     "m", "v"}, error, agrees
     free_running    the whole run left to itself, as distances from float64, infinite where it stopped:
                     allowed     4: how many times as far as NumPy in float32 the backend may be
-                    losses      {"distance", "numpy_float32", "least", "ratio", "error", "agrees"}: root mean square over the
-                                steps; the ratio is to NumPy's distance or to "least", one rounding, if that is larger
+                    losses      {"distance", "numpy_float32", "least", "ratio", "error", "agrees"}: root mean square
+                                over the steps; the ratio is to NumPy's distance or to "least", one rounding, if that is
+                                larger
                     weights     the same, root mean square over the final parameters, relative to theirs
     repeat          null where the run was made once, else {"same_bits", "agrees"}: a second run, without the checks
                     and as `train` makes it (on a device: as a CUDA graph), ends with the same bits
