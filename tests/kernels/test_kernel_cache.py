@@ -305,16 +305,16 @@ def test_folder_is_marked_as_used(cache):
     assert folder.stat().st_mtime > 1000
 
 
-def test_cache_folder_is_the_users(monkeypatch):
+def test_cache_folder_is_the_users(monkeypatch, tmp_path):
     monkeypatch.delenv("GPUNET_CACHE", raising=False)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(sys, "platform", "linux")
-    assert kernel_cache.cache_folder() == Path("/home/somebody/.cache/gpunet/kernels")
+    assert kernel_cache.cache_folder() == tmp_path / ".cache" / "gpunet" / "kernels"
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
     assert kernel_cache.cache_folder() == Path("/caches/gpunet/kernels")
     monkeypatch.setenv("GPUNET_CACHE", "~/kernels")
-    assert kernel_cache.cache_folder() == Path("/home/somebody/kernels")
+    assert kernel_cache.cache_folder() == tmp_path / "kernels"
 
 
 @pytest.mark.skipif(not SIMULATOR, reason="there is a device")
