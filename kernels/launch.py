@@ -32,6 +32,10 @@ if SIMULATOR:
     from gpunet.kernels.simulator import hasten
 
     hasten()
+else:
+    from gpunet.kernels.newer_numpy import load_array_functions
+
+    load_array_functions()
 
 
 def ceil_div(a: int, b: int) -> int:

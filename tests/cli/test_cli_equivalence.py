@@ -119,7 +119,8 @@ class Sound(NumpyOps):
         (["--out", "a file"], ["a file"]),
     ],
 )
-def test_equivalence_refuses(refused, digits, own_folder, options, words):
+def test_equivalence_refuses(refused, digits, own_folder, monkeypatch, options, words):
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")  # rules CUDA out even where there is a device
     (own_folder / "a file").write_text("")
     backend = () if "--backend" in options else ("--backend", "numpy")
     refused("equivalence", "--data", digits, *backend, *options, words=words)

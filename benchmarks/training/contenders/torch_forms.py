@@ -102,6 +102,7 @@ class GraphLoop(Loop):
         self.epoch_order = torch.arange(self.rows, device=self.device)
         self.losses = torch.zeros(self.steps, device=self.device)
         self.position = torch.zeros(1, dtype=torch.int64, device=self.device)  # the step within the epoch
+        self.offsets = torch.arange(self.batch_size, device=self.device)  # kept, because the graphs read them
         full, short = divmod(self.rows, self.batch_size)
         self.graphs = [self._captured(self.batch_size)] * full
         if short:
@@ -119,7 +120,7 @@ class GraphLoop(Loop):
         return torch.cat(losses).cpu().numpy()
 
     def _captured(self, batch_size: int) -> torch.cuda.CUDAGraph:
-        offsets = torch.arange(batch_size, device=self.device)
+        offsets = self.offsets[:batch_size]
         side = torch.cuda.Stream(self.device)
         side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
