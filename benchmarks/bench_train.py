@@ -46,7 +46,7 @@ from training.process import ContenderFailed, Entrant, TrainingProcess
 from training.task import Task
 
 from gpunet.errors import InputError
-from gpunet.experiments import EXPERIMENTS, Experiment
+from gpunet.experiments import REPORTED, Experiment
 from gpunet.ops.backend import device_facts, why_no_cuda
 
 PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn", "cupy", "numba-cuda", "trainkernel")
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     no_device = why_no_cuda(options.device)
     results: dict[str, Any] = {
         "what": "training, microseconds a step",
-        "complete": (len(experiments), len(contenders)) == (len(EXPERIMENTS), len(CONTENDERS)),
+        "complete": (len(experiments), len(contenders)) == (len(REPORTED), len(CONTENDERS)),
         "machine": about_this_machine(threads, PACKAGES),
         "device": device_facts(options.device) if no_device is None else None,
         "rounds": options.rounds or (QUICK_ROUNDS if options.quick else 5),
@@ -138,7 +138,7 @@ def chosen(only: Sequence[str] | None, *, quick: bool) -> tuple[list[Experiment]
 
     Raises `InputError` for a word that no name holds.
     """
-    experiments = [each for each in EXPERIMENTS if not quick or (each.task, each.name) == COLD]
+    experiments = [each for each in REPORTED if not quick or (each.task, each.name) == COLD]
     contenders = [each for each in CONTENDERS if not quick or each.variant != "compiled"]
     chosen_experiments = [each for each in experiments if _holds(f"{each.task} {each.name}", only)]
     chosen_contenders = [each for each in contenders if _holds(each.name, only)]

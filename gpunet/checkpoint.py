@@ -1,7 +1,9 @@
 """A trained network in one safetensors file: its weights, and in the header what is needed to predict with it.
 
-The tensors are weight1 ``[I, O]``, bias1 ``[O]``, weight2, ...: a layer computes ``x @ weight + bias``, PyTorch's
-Linear keeps the transpose. The header is plain JSON, so that other programs can read both without gpunet.
+The tensors have PyTorch's names and layout: "0.weight" ``[O, I]``, "0.bias" ``[O]``, "2.weight", ... (see
+`gpunet.torch_layout`), so that torch.nn.Sequential loads them as they are. The header's entry "gpunet" is plain JSON,
+so that other programs can read both without gpunet. Files of format 1 are read as well; they have gpunet's own layout:
+weight1 ``[I, O]``, bias1 ``[O]``, weight2, ...
 """
 
 from __future__ import annotations
@@ -15,12 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from gpunet import torch_layout
 from gpunet.atomic import write_whole
 from gpunet.errors import InputError
 from gpunet.network import MLP
 from gpunet.parameters import ParameterLayout
+from gpunet.tensor_file import read_tensor_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+ENTRIES = ("format", "format_version", "sizes", "activation", "loss", "class_names", "pixel_scale")  # of every header
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,14 @@ class SavedModel:
     class_names: tuple[str, ...]
     metadata: dict[str, Any]
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the file says beyond the network and its classes, as `save_model` takes it: data source, experiment,
+        ..."""
+        return {name: fact for name, fact in self.metadata.items() if name not in ENTRIES}
 
-def save_model(path: str | os.PathLike, network: MLP, class_names: tuple[str, ...], **about: Any) -> None:
+
+def save_model(path: str | os.PathLike, network: MLP, class_names: tuple[str, ...], /, **about: Any) -> None:
     """Write a single network; the file appears whole or not at all.
 
     about: further facts for the header (data source, experiment, ...), as JSON values.
@@ -51,31 +63,22 @@ def save_model(path: str | os.PathLike, network: MLP, class_names: tuple[str, ..
         "pixel_scale": "1/255",
         **about,
     }
-    tensors = {
-        name: np.ascontiguousarray(network.ops.to_host(array)[0]) for name, array in network.named_parameters.items()
-    }
-    write_whole(Path(path), save(tensors, {"gpunet": json.dumps(metadata)}))
+    # A single entry: safetensors writes several in an order that differs from file to file.
+    write_whole(Path(path), save(torch_layout.state_dict(network), {"gpunet": json.dumps(metadata)}))
 
 
 def load_model(path: str | os.PathLike, ops: Any = None) -> SavedModel:
     """Read a network that `save_model` wrote. Raises `InputError` for a missing, damaged or foreign file."""
-    from safetensors import SafetensorError, safe_open
-
     path = Path(path)
     if not path.is_file():
         raise InputError(f"there is no model file {path}: give a run's folder or its model.safetensors")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = (file.metadata() or {}).get("gpunet")
-            tensors = {name: file.get_tensor(name) for name in file.keys()} if header else {}
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        # The last two by tensors of a type that NumPy lacks, such as bfloat16.
+    file = read_tensor_file(path)
+    if "gpunet" not in file.metadata:
         raise InputError(
-            f"{path} is no readable safetensors file ({_first_line(error)}): train or copy it again"
-        ) from error
-    if header is None:
-        raise InputError(f"{path} was not written by gpunet (its header has no 'gpunet' entry): give a gpunet model")
-    return _rebuild(path, header, tensors, ops)
+            f"{path} was not written by gpunet (its header has no 'gpunet' entry): give a gpunet model, or make one of "
+            "PyTorch's weights with `gpunet import`"
+        )
+    return _rebuild(path, file.metadata["gpunet"], file.tensors, ops)
 
 
 def _rebuild(path: Path, header: str, tensors: dict[str, np.ndarray], ops: Any) -> SavedModel:
@@ -88,17 +91,16 @@ def _rebuild(path: Path, header: str, tensors: dict[str, np.ndarray], ops: Any) 
         version = metadata["format_version"]
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise damaged(unreadable) from error
-    if version != FORMAT_VERSION:  # asked first: the rest of another format may be anything
+    if version not in READABLE_VERSIONS:  # asked first: the rest of another format may be anything
         raise InputError(
-            f"{path} has the format {version}, but this gpunet reads format {FORMAT_VERSION}: upgrade it or train again"
+            f"{path} has the format {reprlib.repr(version)}, but this gpunet reads formats 1 and 2: upgrade it or "
+            "train again"
         )
     # The tensors' shapes are checked before a network is made: a header alone must not make anyone allocate memory.
     try:
         sizes, class_names = tuple(metadata["sizes"]), tuple(metadata["class_names"])
         activation, loss = metadata["activation"], metadata["loss"]
-        expected = {}
-        for index, layer in enumerate(ParameterLayout(sizes).layers, start=1):
-            expected[f"weight{index}"], expected[f"bias{index}"] = (layer.inputs, layer.outputs), (layer.outputs,)
+        expected = _expected_shapes(version, ParameterLayout(sizes))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(unreadable) from error
     if not expected or {name: tensor.shape for name, tensor in tensors.items()} != expected:
@@ -109,14 +111,25 @@ def _rebuild(path: Path, header: str, tensors: dict[str, np.ndarray], ops: Any) 
         network = MLP(sizes, activation, loss=loss, ops=ops)
     except (InputError, TypeError) as error:
         raise damaged("its gpunet header describes no network") from error
-    for name, view in network.named_parameters.items():
-        with np.errstate(over="ignore"):  # a float64 may be infinite in float32
-            values = tensors[name].astype(network.parameters.dtype)
-        if tensors[name].dtype.kind != "f" or not np.isfinite(values).all():
-            raise damaged(f"{name} holds values that are no finite numbers")
-        view[0] = network.ops.asarray(values)
+    for layer, views in enumerate(network.layers):
+        for name, view in zip(_names_of(version, layer), views, strict=True):
+            with np.errstate(over="ignore"):  # a float64 may be infinite in float32
+                values = tensors[name].astype(network.parameters.dtype)
+            if tensors[name].dtype.kind != "f" or not np.isfinite(values).all():
+                raise damaged(f"{name} holds values that are no finite numbers")
+            view[0] = network.ops.asarray(values if version == 1 else np.ascontiguousarray(values.T))
     return SavedModel(network, class_names, metadata)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _expected_shapes(version: int, layout: ParameterLayout) -> dict[str, tuple[int, ...]]:
+    expected = {}
+    for index, layer in enumerate(layout.layers):
+        weight, bias = _names_of(version, index)
+        expected[weight] = (layer.inputs, layer.outputs) if version == 1 else (layer.outputs, layer.inputs)
+        expected[bias] = (layer.outputs,)
+    return expected
+
+
+def _names_of(version: int, layer: int) -> tuple[str, str]:
+    """The names of a layer's weight and bias in a file of that format, the layers counted from 0."""
+    return (f"weight{layer + 1}", f"bias{layer + 1}") if version == 1 else torch_layout.names_of(layer)

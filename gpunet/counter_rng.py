@@ -13,6 +13,7 @@ import numpy as np
 # Two purposes must never share a stream of numbers, even under one seed and step.
 DROPOUT_STREAM = 0x6D61736B
 SHUFFLE_STREAM = 0x73687566
+AUGMENTATION_STREAM = 0x77617270
 
 GOLDEN_RATIO = 0x9E3779B9  # 2^32 / golden ratio, odd: steps of it visit all 32-bit integers
 FEISTEL_ROUNDS = 4
@@ -59,6 +60,17 @@ def dropout_hash(seeds: np.ndarray, step: int, layer: int, rows: int, columns: i
     row_keys = mix(key[:, None] + np.arange(rows, dtype=np.uint32))
     column_steps = np.arange(columns, dtype=np.uint32) * np.uint32(GOLDEN_RATIO)
     return mix(row_keys[:, :, None] + column_steps)
+
+
+def augmentation_hash(seed: int, epoch: int, keys: np.ndarray) -> np.ndarray:
+    """The hashes from which an epoch's changes of images follow: uint32 ``[4, n]``, of angle, size and both shifts.
+
+    keys: uint32 ``[n]``, one an image (`gpunet.augmentation.image_keys`).
+    """
+    key = stream_key(np.array([seed], np.uint32), AUGMENTATION_STREAM, epoch)
+    image_keys = mix(key + keys)
+    draws = np.arange(4, dtype=np.uint32) * np.uint32(GOLDEN_RATIO)
+    return mix(image_keys + draws[:, None])
 
 
 def permutation(seeds: np.ndarray, epoch: int, n: int) -> np.ndarray:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from gpunet.augmentation import Augmentation
 from gpunet.network import PREDICTION_BATCH
 from gpunet.parameters import ParameterLayout
 
@@ -15,7 +18,7 @@ COUNT_BYTES = 4  # of a row's number, and of a sum of losses or hits
 @dataclass(frozen=True)
 class Footprint:
     """Bytes that each of the networks side by side takes. step: of what every training step reads or writes. run: of
-    all that a run holds. The data set, which all share, is in neither."""
+    all that a run holds. What all share is in neither, see `shared_bytes`."""
 
     step: int
     run: int
@@ -30,11 +33,12 @@ def training_footprint(
     epochs: int,
     batch_size: int,
     evaluate_training: bool = False,
+    weighted: bool = False,
 ) -> Footprint:
     """What `train` with these arguments takes for a network of that layout where `ops` computes.
 
-    train_rows, validation_rows: how many. Each size of batch has its own work arrays: the full ones of training, the
-    short last one, and those of the evaluations.
+    train_rows, validation_rows: how many. weighted: whether with a sample_weight. Each size of batch has its own work
+    arrays: the full ones of training, the short last one, and those of the evaluations.
     """
     batch_size = max(1, min(batch_size, train_rows))
     number = ops.dtype.itemsize
@@ -45,9 +49,16 @@ def training_footprint(
     work = sum(_work_bytes(ops, layout, rows, gradients=gradients) for rows, gradients in passes)
     # Of each row: its number in the split and in this epoch's order, its loss and whether it was read right.
     tables = (train_rows * (2 + evaluate_training) + validation_rows) * (2 * COUNT_BYTES + number)
+    tables += weighted * train_rows * number  # each row's share of its batch
     steps = epochs * -(-train_rows // batch_size)
-    history = steps * (3 * number + number + COUNT_BYTES)  # the step table, and sums of losses and hits
+    # The step table, and sums of losses, weights and hits.
+    history = steps * (3 * number + (1 + weighted) * number + COUNT_BYTES)
     return Footprint(flat + _work_bytes(ops, layout, batch_size, gradients=True), flat + work + tables + history)
+
+
+def shared_bytes(images: np.ndarray, augmentation: Augmentation | None) -> int:
+    """What networks side by side share: the data set, and with augmentation an epoch's images."""
+    return images.nbytes * (1 if augmentation is None else 2)
 
 
 def _work_bytes(ops: Any, layout: ParameterLayout, rows: int, *, gradients: bool) -> int:

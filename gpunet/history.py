@@ -33,7 +33,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class History:
-    """The course of a run of P networks.
+    """The course of a run of P networks. Where images have weights, losses are weighted means; accuracies never are.
 
     train: running figures, as frameworks print them: the mean over an epoch's rows, each row counted when its step read
     it, before the step's update.

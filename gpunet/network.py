@@ -15,6 +15,8 @@ from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, 
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.numpy_losses import LOSSES
 from gpunet.parameters import INITIALIZERS, ParameterLayout, aligned, initial_parameters, named_views
+from gpunet.sample_weights import checked_weights
+from gpunet.weight_penalty import penalty_launches
 
 Launch = Callable[[], None]
 
@@ -104,24 +106,29 @@ class MLP:
         self._last_pass = batch, work
         return self._without_population_axis(self.ops.to_host(work.logits))
 
-    def backward(self, labels: np.ndarray) -> Any:
+    def backward(self, labels: np.ndarray, sample_weight: np.ndarray | None = None) -> Any:
         """The mean loss over the images of the last `forward`, whose gradient goes into `gradients`.
 
-        labels: integers ``[n]``, class indices. Returns a float (an array ``[P]`` for a population).
+        labels: as in training. sample_weight: float ``[n]``, not negative, for the weighted mean.
+        Returns a float (an array ``[P]`` for a population).
         """
         if self._last_pass is None:
             raise RuntimeError("backward needs a forward pass before it: call forward(images) first")
         batch, work = self._last_pass
         self.check_labels(labels, batch.rows.shape[1])
         ops = self.ops
-        labels = ops.asarray(np.broadcast_to(labels, batch.rows.shape), np.int32)
-        row_loss, hits = ops.zeros(labels.shape), ops.zeros(labels.shape, np.uint8)
-        launches: list[Launch] = [partial(getattr(ops, self.loss), work.logits, labels, row_loss, hits, work.dz[-1])]
+        each = np.broadcast_to(labels, (*batch.rows.shape, *np.shape(labels)[1:]))
+        labels = ops.asarray(each, label_type(each))
+        row_loss, hits = ops.zeros(batch.rows.shape), ops.zeros(batch.rows.shape, np.uint8)
+        shares = None if sample_weight is None else self._shares(sample_weight, batch.rows)
+        loss = getattr(ops, self.loss)
+        launches: list[Launch] = [partial(loss, work.logits, labels, row_loss, hits, work.dz[-1], shares)]
         launches += self._backward_launches(work, range(len(self.layers) - 1, 0, -1), (None,) * len(self.layers), None)
         gradients = self._layer_gradients(batch, work, (None,) * len(self.layers))
         launches.append(partial(ops.dense_gradient, gradients, self.layout.views(self.gradient)))
         self._run(launches, batch.rows.shape[1])
-        mean = ops.to_host(row_loss).mean(axis=1, dtype=np.float64)
+        row_loss, weights = ops.to_host(row_loss).astype(np.float64), None if shares is None else ops.to_host(shares)
+        mean = np.average(row_loss, axis=1, weights=weights)
         return float(mean[0]) if self.single else mean
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -151,9 +158,16 @@ class MLP:
     # The passes, as lists of calls that are made once and replayed
 
     def training_launches(
-        self, batch: Batch, work: Workspace, row_loss: Any, hits: Any, state: OptimizerState, step: Step
+        self,
+        batch: Batch,
+        work: Workspace,
+        row_loss: Any,
+        hits: Any,
+        state: OptimizerState,
+        step: Step,
+        penalty: float = 0.0,
     ) -> list[Launch]:
-        """One training step. All reads of a weight come before its update."""
+        """One training step. All reads of a weight come before its update. penalty: of `penalty_launches`."""
         last = len(self.layers) - 1
         return [
             *self._hidden_launches(batch, work, self._dropouts, step),
@@ -169,7 +183,7 @@ class MLP:
                 step=step,
             ),
             *self._backward_launches(work, range(last - 1, 0, -1), self._dropouts, step),
-            partial(self.ops.dense_update, self._layer_gradients(batch, work, self._dropouts), state, step),
+            *self._update_launches(self._layer_gradients(batch, work, self._dropouts), state, step, penalty),
         ]
 
     def learns_by_row(self, batch_size: int, state: OptimizerState) -> bool:
@@ -257,10 +271,29 @@ class MLP:
             for index in layers
         ]
 
+    def _update_launches(
+        self, gradients: tuple[LayerGradient, ...], state: OptimizerState, step: Step, penalty: float
+    ) -> list[Launch]:
+        """One operation, unless something joins the gradient before the optimizer reads it."""
+        ops = self.ops
+        if not penalty:
+            return [partial(ops.dense_update, gradients, state, step)]
+        return [
+            partial(ops.dense_gradient, gradients, state.gradient_views, step),
+            *penalty_launches(ops, self.layers, state.gradient_views, penalty),
+            partial(getattr(ops, state.method), state, step),
+        ]
+
     def _layer_gradients(
         self, batch: Batch, work: Workspace, dropouts: Sequence[Dropout | None]
     ) -> tuple[LayerGradient, ...]:
         return tuple(map(LayerGradient, (batch, *work.hidden), work.dz, dropouts))
+
+    def _shares(self, sample_weight: np.ndarray, rows: Any) -> Any:
+        """By what share each of these rows ``[P, n]``, all of one batch, counts in its loss."""
+        weights, shares = checked_weights(sample_weight, rows.shape[1], self.ops.dtype), self.ops.zeros(rows.shape)
+        self.ops.row_shares(self.ops.asarray(weights), rows, rows.shape[1], shares)
+        return shares
 
     def _run(self, launches: Sequence[Launch], rows: int) -> None:
         self.ops.capture(launches, self.largest_product(rows))()
@@ -306,11 +339,23 @@ class MLP:
             raise InputError(f"images must be uint8 (0 to 255) or floating-point, not {images.dtype}: convert them")
 
     def check_labels(self, labels: np.ndarray, count: int) -> None:
-        """Raise `InputError` unless these are so many of its classes."""
+        """Raise `InputError` unless these are so many of its classes, or, for the squared error, targets."""
         classes = max(2, self.sizes[-1])
         labels = np.asarray(labels)
+        if labels.dtype.kind == "f" and self.loss == "squared_error":
+            self._check_targets(labels, count)
+            return
         if labels.shape != (count,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
             raise InputError(f"labels must be {count} whole numbers from 0 to {classes - 1}, one for each image")
+
+    def _check_targets(self, targets: np.ndarray, count: int) -> None:
+        if not self.ops.takes_targets:
+            raise InputError(f"backend {self.ops.name} learns class indices, not targets: use backend numpy or jit")
+        if targets.shape != (count, self.sizes[-1]) or not np.isfinite(targets).all():
+            raise InputError(
+                f"targets must be finite numbers of the shape [{count}, {self.sizes[-1]}], one row for each image, "
+                f"and these have the shape {list(targets.shape)}"
+            )
 
 
 class Workspace:
@@ -319,13 +364,15 @@ class Workspace:
     x, y: where the batch is gathered (see `Batch`). hidden: the activations ``[P, B, H]`` of each hidden layer. logits:
     ``[P, B, O]``. dz: the gradient in front of each layer's activation, in the order of the layers; without
     gradients, none. The hidden activations lie in one buffer and the gradients in another, so that one kernel can reach
-    those of all layers.
+    those of all layers. targets: whether labels are targets, so that y is float ``[P, B, O]``.
     """
 
-    def __init__(self, network: MLP, rows: int, *, gradients: bool = True) -> None:
+    def __init__(self, network: MLP, rows: int, *, gradients: bool = True, targets: bool = False) -> None:
         ops, networks = network.ops, network.networks
         *hidden, outputs = ((networks, rows, size) for size in network.sizes[1:])
         self.x, self.y = ops.gather_buffers(networks, rows, network.sizes[0])
+        if targets:
+            self.y = ops.zeros(outputs)
         self.hidden = _carve(ops, hidden)
         self.logits = ops.zeros(outputs)
         self.dz = _carve(ops, [*hidden, outputs]) if gradients else []
@@ -339,6 +386,11 @@ def _carve(ops: Any, shapes: Sequence[tuple[int, ...]]) -> list[Any]:
     return [
         buffer[start : start + math.prod(shape)].reshape(shape) for start, shape in zip(starts, shapes, strict=True)
     ]
+
+
+def label_type(labels: np.ndarray) -> type | None:
+    """As what a backend keeps labels: class indices as int32, targets as its own floating type (None)."""
+    return np.int32 if labels.dtype.kind in "iu" else None
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:

@@ -64,12 +64,28 @@ Optimizer = Adam | SGD
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
-def step_table(optimizer: Optimizer, networks: int, steps: int) -> np.ndarray:
+@dataclass
+class OptimizerMemory:
+    """What an optimizer carries from one run to the next: how many steps it has made, and its moments, on the host,
+    float ``[P, length]`` (None where it has none, or none yet)."""
+
+    steps: int = 0
+    m: np.ndarray | None = None
+    v: np.ndarray | None = None
+
+    def go_on(self, ops: Any, state: OptimizerState, steps: int) -> None:
+        """Keep what a run of so many steps has left."""
+        self.steps += steps
+        self.m = None if state.m is None else ops.to_host(state.m)
+        self.v = None if state.v is None else ops.to_host(state.v)
+
+
+def step_table(optimizer: Optimizer, networks: int, steps: int, steps_before: int = 0) -> np.ndarray:
     """float64 ``[P, steps, 3]``: learning rate with its bias correction, the factor of sqrt(v), and the decoupled
     decay."""
     rate = _one_a_network("learning_rate", optimizer.learning_rate, networks)[:, None]
     decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)[:, None]
-    before, root_factor = optimizer.factors(np.arange(1, steps + 1, dtype=np.float64))
+    before, root_factor = optimizer.factors(steps_before + np.arange(1, steps + 1, dtype=np.float64))
     table = np.zeros((networks, steps, 3))
     table[:, :, 0] = rate * before
     table[:, :, 1] = root_factor
@@ -79,11 +95,18 @@ def step_table(optimizer: Optimizer, networks: int, steps: int) -> np.ndarray:
 
 
 def optimizer_state(
-    ops: Any, optimizer: Optimizer, layout: ParameterLayout, parameters: Any, gradient: Any, steps: int
+    ops: Any,
+    optimizer: Optimizer,
+    layout: ParameterLayout,
+    parameters: Any,
+    gradient: Any,
+    steps: int,
+    memory: OptimizerMemory | None = None,
 ) -> OptimizerState:
-    """Fresh moments and the table of a run of `steps` steps, where `ops` computes. parameters and gradient: ``[P,
-    length]``. Raises `InputError` for hyper-parameters out of range."""
-    networks = len(parameters)
+    """Moments and the table of a run of `steps` steps, where `ops` computes. parameters and gradient: ``[P, length]``.
+    memory: of the steps before; without, or where it is empty, the moments are zero. Raises `InputError` for
+    hyper-parameters out of range, and for the memory of other networks or another optimizer."""
+    networks, memory = len(parameters), memory or OptimizerMemory()
     _check_constants(optimizer)
     decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)
     has_m = optimizer.method == "adam" or optimizer.momentum != 0
@@ -92,14 +115,22 @@ def optimizer_state(
         parameters=parameters,
         gradient=gradient,
         gradient_views=layout.views(gradient),
-        m=ops.zeros(parameters.shape) if has_m else None,
-        v=ops.zeros(parameters.shape) if optimizer.method == "adam" else None,
-        step_table=ops.asarray(step_table(optimizer, networks, steps)),
+        m=_moment(ops, parameters.shape, memory, memory.m) if has_m else None,
+        v=_moment(ops, parameters.shape, memory, memory.v) if optimizer.method == "adam" else None,
+        step_table=ops.asarray(step_table(optimizer, networks, steps, memory.steps)),
         lr_scale=ops.asarray(np.ones(networks)),
         l2=ops.asarray(decay) if decay.any() and not optimizer.decoupled else None,
         decoupled=optimizer.decoupled and bool(decay.any()),
         **optimizer.constants(),
     )
+
+
+def _moment(ops: Any, shape: tuple[int, int], memory: OptimizerMemory, remembered: np.ndarray | None) -> Any:
+    if memory.steps == 0:
+        return ops.zeros(shape)
+    if remembered is None or remembered.shape != shape:
+        raise InputError("the optimizer's memory is of other networks or of another optimizer: begin with a new one")
+    return ops.asarray(remembered)
 
 
 def _one_a_network(name: str, values: Any, networks: int) -> np.ndarray:

@@ -11,15 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.augmentation import Augmentation
 from gpunet.errors import InputError
 from gpunet.evaluation import PopulationEvaluation, evaluate_networks
-from gpunet.footprint import Footprint, training_footprint
+from gpunet.footprint import Footprint, shared_bytes, training_footprint
 from gpunet.history import EpochReport, History, missing_history, side_by_side
 from gpunet.network import MLP, check_dropout, check_seeds
 from gpunet.ops import NumpyOps
 from gpunet.ops.host_memory import available_bytes
 from gpunet.optimizers import Adam, Optimizer, step_table
-from gpunet.training import DIVERGED_ADVICE, TrainingDiverged, check_counts, train
+from gpunet.sample_weights import checked_weights, weighty_rows
+from gpunet.training import DIVERGED_ADVICE, TrainingDiverged, check_counts, checked_rows, train
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for other programs, and for what an estimate does not know
 
@@ -93,6 +95,8 @@ class Population:
         epochs: int = 10,
         batch_size: int = 64,
         shuffle: str | np.ndarray = "each epoch",
+        sample_weight: np.ndarray | None = None,
+        augmentation: Augmentation | None = None,
         evaluate_training: bool = False,
         on_epoch: Callable[[EpochReport, range], None] | None = None,
     ) -> History:
@@ -112,6 +116,9 @@ class Population:
         train_rows = np.arange(len(images)) if train_rows is None else train_rows
         for name, rows in (("train_rows", train_rows), ("validation_rows", validation_rows)):
             self._check_rows(name, rows)
+        if sample_weight is not None:
+            weights = checked_weights(sample_weight, len(images), self.ops.dtype)
+            train_rows = weighty_rows(checked_rows(train_rows, "train_rows", len(self), len(images)), weights)
         if np.ndim(shuffle) == 3 and np.shape(shuffle)[1] != len(self):
             raise InputError(
                 f"an explicit order of rows must have the shape [{epochs}, n] or [{epochs}, {len(self)}, n], "
@@ -125,8 +132,9 @@ class Population:
             epochs=epochs,
             batch_size=batch_size,
             evaluate_training=evaluate_training,
+            weighted=sample_weight is not None,
         )
-        self.chunks, self.note = self._cut(footprint, images.nbytes)
+        self.chunks, self.note = self._cut(footprint, shared_bytes(images, augmentation))
         if self.note is not None:
             logger.warning(self.note)
 
@@ -141,9 +149,11 @@ class Population:
                 epochs=epochs,
                 batch_size=batch_size,
                 shuffle=_order_of(shuffle, chunk),
+                sample_weight=sample_weight,
+                augmentation=augmentation,
                 evaluate_training=evaluate_training,
                 stop_if_one_diverges=False,
-                on_epoch=on_epoch and (lambda report: on_epoch(report, chunk)),
+                on_epoch=on_epoch and (lambda report: on_epoch(report, chunk) and None),  # ends no chunk
             )
 
         return self._put_together(*self._train_chunks(train_chunk))
@@ -186,7 +196,7 @@ class Population:
             network.parameters[:] = self.ops.asarray(values)
         return network
 
-    def _cut(self, footprint: Footprint, shared_bytes: int) -> tuple[tuple[range, ...], str | None]:
+    def _cut(self, footprint: Footprint, shared: int) -> tuple[tuple[range, ...], str | None]:
         """Chunks as equal as can be, none larger than memory holds and caches suggest; a note if memory decided."""
         networks, free = len(self), self.ops.available_bytes()
         wanted = networks
@@ -194,7 +204,7 @@ class Population:
             wanted = min(networks, self._at_a_time)
         elif self.ops.cache_bytes is not None:
             wanted = min(networks, max(1, self.ops.cache_bytes // footprint.step))
-        possible = max(1, int(MEMORY_SHARE * free - shared_bytes) // footprint.run)
+        possible = max(1, int(MEMORY_SHARE * free - shared) // footprint.run)
         note = None
         if possible < wanted:
             note = (

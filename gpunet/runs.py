@@ -5,17 +5,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from gpunet.augmentation import Augmentation
 from gpunet.data import choose_classes, limit_images, load_data, stratified_split
 from gpunet.data.dataset import Dataset
 from gpunet.data.split import Split
 from gpunet.errors import InputError
 from gpunet.evaluation import Evaluation, evaluate
-from gpunet.experiments import Experiment, find_experiment
+from gpunet.experiments import Experiment, find_experiment, output_count
 from gpunet.history import EpochReport, History
 from gpunet.network import MLP
 from gpunet.ops.backend import BACKENDS, make_backend
@@ -37,7 +38,7 @@ _CHOICES = {
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything that decides a run's outcome. `from_experiment` fills in what the reports say."""
+    """Everything that decides a run's outcome. `from_experiment` fills in what the experiment says."""
 
     task: str
     exp: str
@@ -58,11 +59,13 @@ class RunConfig:
     weight_decay: float
     init: str
     shuffle: str
+    augmentation: Augmentation | None
 
     @classmethod
     def from_experiment(cls, task: str = "multiclass", exp: str = "exp2", **overrides: Any) -> RunConfig:
         """The configuration of an experiment, with fields overridden; None leaves a field as it is.
 
+        augmentation: one that changes nothing stands for none, which leaves out that of an experiment.
         Raises `InputError` for an unknown task or experiment and for values out of range.
         """
         experiment = find_experiment(task, exp)
@@ -73,12 +76,13 @@ class RunConfig:
             "backend": "auto",
             "device": 0,
             "seed": 0,
-            "dropout": 0.0,
-            "weight_decay": 0.0,
         }
         names = {field.name for field in fields(cls)}
         values |= {name: value for name, value in vars(experiment).items() if name in names}
         values |= {name: value for name, value in overrides.items() if value is not None}
+        augmentation = values["augmentation"]
+        if augmentation is not None and augmentation.changes_nothing:
+            values["augmentation"] = None
         config = cls(exp=exp, **values)
         config.check()
         return config
@@ -93,10 +97,22 @@ class RunConfig:
         comparison."""
         experiment = vars(self.experiment)
         departures = [name for name, value in vars(self).items() if name in experiment and value != experiment[name]]
-        departures += [name for name in ("dropout", "weight_decay") if getattr(self, name)]
         if self.limit is not None:
             departures.append("limit")
         return tuple(departures)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> RunConfig:
+        """What `as_json` has written, read back; what is no field is passed over."""
+        kept = {field.name: values[field.name] for field in fields(cls)}
+        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+        augmentation = kept["augmentation"]
+        return cls(**kept | {"augmentation": None if augmentation is None else Augmentation(**augmentation)})
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field, as files hold it."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return values | {"augmentation": None if self.augmentation is None else asdict(self.augmentation)}
 
     def make_optimizer(self) -> Optimizer:
         return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate, weight_decay=self.weight_decay)
@@ -164,11 +180,16 @@ def split_rows(config: RunConfig, labels: np.ndarray, seed: int) -> Split:
     return stratified_split(labels, seed=seed, validation=0.2 if config.task == "multiclass" else 0.0)
 
 
+def network_sizes(config: RunConfig, dataset: Dataset) -> tuple[int, ...]:
+    """Of the layers, from inputs to outputs."""
+    outputs = output_count(config.task, config.loss, len(dataset.class_names))
+    return (dataset.images.shape[1], *config.hidden, outputs)
+
+
 def network_options(config: RunConfig, dataset: Dataset) -> dict[str, Any]:
     """What a configuration says of its network, as arguments of `MLP` and `Population`."""
-    outputs = 1 if config.task == "binary" else len(dataset.class_names)
     return {
-        "sizes": (dataset.images.shape[1], *config.hidden, outputs),
+        "sizes": network_sizes(config, dataset),
         "activation": config.activation,
         "loss": config.loss,
         "dropout": config.dropout,
@@ -183,6 +204,7 @@ def training_options(config: RunConfig) -> dict[str, Any]:
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "shuffle": config.shuffle,
+        "augmentation": config.augmentation,
         "evaluate_training": True,
     }
 

@@ -19,7 +19,7 @@ IMAGES = 5000  # in the reports' file, in ten classes; on their number depends h
 
 
 def choose_experiments(task: str | None = None, exp: str | None = None) -> list[Experiment]:
-    """The reports' experiments of that task and that name; None stands for all.
+    """The experiments of that task and that name; None stands for all.
 
     Raises `InputError` that lists what there is.
     """

@@ -11,5 +11,7 @@ binary_cross_entropy     binary_cross_entropy.py   loss, dlogits and hits
 squared_error            squared_error.py          loss, dlogits and hits
 adam, sgd                optimizers.py             one pass over the flat parameters
 per_sample_sgd           per_sample_sgd.py         all steps of an epoch, each on one row
+augment                  augment.py                an epoch's images: draws, coordinates, interpolation
 shuffle, batch_sums      epoch.py                  an epoch's order of rows; its sums of losses and hits
+row_shares               epoch.py                  by what share each row counts in its batch's weighted mean
 """

@@ -4,7 +4,8 @@
     d loss / dz = sign * sigmoid(s) / B, sigmoid(s) = (1 if s > 0 else e) / (1 + e)
 
 so that for label 1 it is -sigmoid(-z), not sigmoid(z) - 1, which cancels. The prediction is 1 where z > 0, a
-probability above one half. Loss, hit and gradient are one kernel. Shapes, bytes and variants: row_losses.py.
+probability above one half. A row's own share in a weighted mean may take the place of 1 / B. Loss, hit and gradient are
+one kernel. Shapes, bytes and variants: row_losses.py.
 """
 
 import math
@@ -39,8 +40,8 @@ def softplus(total, z_max, z, s, classes):
 
 
 @cuda.jit(device=True)
-def mean_factor(total, s, inverse_rows, classes):
-    return inverse_rows
+def mean_factor(total, s, share, classes):
+    return share
 
 
 @cuda.jit(device=True)
@@ -71,6 +72,7 @@ def binary_cross_entropy(
     rows: int,
     classes: int = 1,
     loss_pitch: int,
+    shares: Any | None = None,
     variant: str | None = None,
     stream: Any = 0,
 ) -> None:
@@ -88,6 +90,7 @@ def binary_cross_entropy(
         rows=rows,
         classes=classes,
         loss_pitch=loss_pitch,
+        shares=shares,
         variant=variant,
         stream=stream,
     )

@@ -8,6 +8,7 @@ from numba import cuda, uint32
 
 DROPOUT_STREAM = uint32(0x6D61736B)
 SHUFFLE_STREAM = uint32(0x73687566)
+AUGMENTATION_STREAM = uint32(0x77617270)
 GOLDEN_RATIO = uint32(0x9E3779B9)
 FEISTEL_ROUNDS = 4
 
@@ -38,6 +39,23 @@ def dropout_row_key(key, row):
 def dropout_hash(row_key, column):
     """An element is dropped where this is below its network's threshold."""
     return mix(uint32(row_key + uint32(column * GOLDEN_RATIO)))
+
+
+@cuda.jit(device=True)
+def augmentation_key(seed, epoch):
+    return mix(uint32(mix(uint32(seed ^ AUGMENTATION_STREAM)) + epoch))
+
+
+@cuda.jit(device=True)
+def augmentation_image_key(key, image):
+    """image: the number of an image that is its own, whatever its row."""
+    return mix(uint32(key + image))
+
+
+@cuda.jit(device=True)
+def augmentation_hash(image_key, draw):
+    """draw: 0 of the angle, 1 of the size, 2 and 3 of the shifts."""
+    return mix(uint32(image_key + uint32(draw * GOLDEN_RATIO)))
 
 
 @cuda.jit(device=True)

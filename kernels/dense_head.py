@@ -1,13 +1,13 @@
 """The head of a network in one kernel: last dense layer, loss, hits, gradients of the logits and of the hidden layer.
 
     logits = drop(x) @ W + b                                   x [P, B, I], W [P, I, O], b [P, O], O <= 32
-    row_loss, hits, dlogits = loss(logits, labels)             as in softmax_cross_entropy.py and its fellows
+    row_loss, hits, dlogits = loss(logits, labels, shares)     as in softmax_cross_entropy.py and its fellows
     dx = (dlogits @ W^T) * activation'(x) * dropout factor     [P, B, I], in front of the hidden layer's activation
 
 As three kernels these are three launches that have next to nothing to do each, and logits, dlogits and W travel to
 memory and back between them. Here a block takes a few whole rows, so that a batch of 128 is spread over 16 blocks or
 more, and keeps W, x and the logits in shared memory. Bytes moved, a row: 4 I read and 4 I written, 8 O written, 5 for
-loss and hit, 4 or 8 for the label; and W once a block, from the L2 cache.
+loss and hit, 4 or 8 for the label, 4 for a share; and W once a block, from the L2 cache.
 
 Inputs beyond what fits are taken a slab at a time. On the way back the slabs come in reverse order: the last one is
 still there, and a layer of one slab is read once. Sums have the order that launch.py says, so logits are those of
@@ -35,7 +35,15 @@ from gpunet.kernels.launch import (
     enqueue,
     jit,
 )
-from gpunet.kernels.row_losses import GATHERED_LABELS, label_index_function, label_source, make_row_pass
+from gpunet.kernels.row_losses import (
+    GATHERED_LABELS,
+    label_index_function,
+    label_source,
+    make_row_pass,
+    share_function,
+    share_source,
+    shares_type,
+)
 
 LARGEST_OUTPUTS = CHUNK  # a row of dlogits is one chunk of the sum that makes dx
 VECTOR = 4  # floats that a thread reads from shared memory at once
@@ -108,7 +116,14 @@ def dropout_factor(drop, row, column):
 
 @cache
 def make_dense_head_kernel(
-    loss: str, outputs: int, activation: str, gathered: bool, dropped: bool, writes: Writes, tile: Tile
+    loss: str,
+    outputs: int,
+    activation: str,
+    gathered: bool,
+    weighted: bool,
+    dropped: bool,
+    writes: Writes,
+    tile: Tile,
 ) -> Any:
     tile_rows, slab, whole, most_outputs, threads = tile
     chunks = slab // CHUNK
@@ -140,6 +155,7 @@ def make_dense_head_kernel(
     )
 
     label_index, row_pass = label_index_function(gathered), make_row_pass(LOSSES[loss], outputs)
+    share_of = share_function(weighted)
     dropout_of = read_dropout if dropped else no_dropout
     derivative = ACTIVATIONS[activation][1]
     write_dlogits, write_dx = writes
@@ -185,6 +201,7 @@ def make_dense_head_kernel(
         weight,
         bias,
         labels,
+        shares,
         logits,
         row_loss,
         hits,
@@ -231,7 +248,8 @@ def make_dense_head_kernel(
         slab_start = uint32(0)
         stage(x_tile, w_tile, x, weight, thread, slab_start, first_row, rows, inputs, x_at, w_at, drop)
         cuda.syncthreads()
-        label = uint32(labels[0][index])  # on its way while the logits are computed
+        label = uint32(labels[0][index])  # on its way while the logits are computed, as is the share
+        share = share_of(shares, network, row, loss_pitch, inverse_rows)
 
         # Logits.
         group = uint32(thread // uint32(columns))
@@ -270,7 +288,7 @@ def make_dense_head_kernel(
             logits[element] = z
         cuda.syncthreads()
         place = uint32(uint32(network * loss_pitch) + row)
-        dlogit = row_pass(z_tile, terms, z_start, o, label, active, inverse_rows, row_loss, hits, place)
+        dlogit = row_pass(z_tile, terms, z_start, o, label, active, share, row_loss, hits, place)
         if write_dlogits and active:
             dlogits[element] = dlogit
         if not write_dx:
@@ -345,6 +363,7 @@ def dense_head(
     outputs: int,
     parameter_pitch: int,
     loss_pitch: int,
+    shares: Any | None = None,
     activation: str = "identity",
     dropout: DropoutArrays | None = None,
     step: StepCounter | None = None,
@@ -356,9 +375,9 @@ def dense_head(
     x: the hidden activations before dropout, float32 ``[P, B, I]``, flat, as is dx. weight, bias: float32, flat,
     network p's at p * parameter_pitch. labels: int32 ``[P, B]``, flat, or `GatheredLabels`. loss: a key of `LOSSES`.
     logits, dlogits: float32 ``[P, B, O]``, flat. row_loss: float32, hits: uint8, flat, network p's row b at p *
-    loss_pitch + b. networks, rows, inputs, outputs: P, B, I, O. activation: of the hidden layer; dx is the gradient in
-    front of it. dropout, step: what is dropped of x as it is read. variant: a key of `VARIANTS`, by default chosen by
-    I and O.
+    loss_pitch + b. networks, rows, inputs, outputs: P, B, I, O. shares: float32, in the places of row_loss, for the
+    gradients of a weighted mean instead. activation: of the hidden layer; dx is the gradient in front of it. dropout,
+    step: what is dropped of x as it is read. variant: a key of `VARIANTS`, by default chosen by I and O.
     """
     if not fits(outputs):
         raise ValueError(f"the fused head serves 1 to {LARGEST_OUTPUTS} outputs, not {outputs}")
@@ -366,11 +385,13 @@ def dense_head(
     if not tile.serves(inputs, outputs):
         raise ValueError(f"the variant {variant} serves no layer of {inputs} inputs and {outputs} outputs")
     writes = Writes(dlogits is not None, dx is not None)
+    weighted = share_source(shares, writes.dlogits)
     kernel = make_dense_head_kernel(
         loss,
         outputs,
         activation if dx is not None else "identity",
         isinstance(labels, GatheredLabels),
+        bool(weighted),
         dropout is not None,
         writes,
         tile,
@@ -380,6 +401,7 @@ def dense_head(
         weight,
         bias,
         label_source(labels),
+        weighted,
         logits,
         row_loss,
         hits,
@@ -418,14 +440,17 @@ def report_cases() -> list[ReportCase]:
         ("long", binary_name, 1, "sigmoid", False, train),
         ("short", squared_name, 10, "tanh", False, train),
     ]
+    of_variants, binary_case = cases[: len(VARIANTS)], ("short", binary_name, 1, "sigmoid", False, train)
+    cases = [(*case, False) for case in cases] + [(*case, True) for case in (*of_variants, binary_case)]
     floats = float32[::1]
     dropout = types.Tuple((uint32[::1], uint32[::1], floats, uint32, int32[::1], uint32, uint32))
     result = []
-    for word, loss, outputs, activation, dropped, writes in cases:
-        kernel = make_dense_head_kernel(loss, outputs, activation, True, dropped, writes, VARIANTS[word])
-        signature = (floats, floats, floats, GATHERED_LABELS, floats, floats, uint8[::1], floats, floats)
+    for word, loss, outputs, activation, dropped, writes, weighted in cases:
+        kernel = make_dense_head_kernel(loss, outputs, activation, True, weighted, dropped, writes, VARIANTS[word])
+        signature = (floats, floats, floats, GATHERED_LABELS, shares_type(weighted))
+        signature += (floats, floats, uint8[::1], floats, floats)
         signature += (dropout if dropped else types.Tuple(()), uint32, uint32, uint32, uint32, float32)
-        extras = " dropout" * dropped + " loss only" * (not writes.dlogits)
+        extras = " dropout" * dropped + " loss only" * (not writes.dlogits) + " weighted" * weighted
         name = f"dense_head {word} O={outputs} {loss} {activation}{extras}"
         result.append(ReportCase(name, kernel, signature, VARIANTS[word].threads))
     return result

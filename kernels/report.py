@@ -41,6 +41,7 @@ MODULES = (
     "squared_error",
     "optimizers",
     "per_sample_sgd",
+    "augment",
     "epoch",
 )
 

@@ -7,9 +7,12 @@ the fused head (dense_head.py) goes over its rows with the same `make_row_pass`.
     logits, dlogits   float32 [P, B, C], contiguous
     labels            int32 [P, B], contiguous, or gathered from a data set by its rows; 0 to C - 1 (0 or 1 for C = 1)
     row_loss, hits    float32 and uint8; network p's row b at p * loss_pitch + b
+    shares            float32, where row_loss is: by what share a row counts in its batch's weighted mean; without them
+                      all count alike, 1 / B. They enter the gradient alone; a row's loss is as without.
 
-Bytes moved, a row: 4 C read, 4 C written (with the gradient), 4 or 8 for the label, 5 for loss and hit. The variant for
-few classes reads a logit once, the one for many up to three times, of which two are served by the cache.
+Bytes moved, a row: 4 C read, 4 C written (with the gradient), 4 or 8 for the label, 5 for loss and hit, 4 for a share.
+The variant for few classes reads a logit once, the one for many up to three times, of which two are served by the
+cache.
 
 Two variants, the same bits:
 - few classes (at most a chunk): one thread a logit, whole rows in a block. Each thread adds up the row's terms for
@@ -37,8 +40,8 @@ class RowLoss(NamedTuple):
     uses_maximum: whether `term` needs the row's largest logit. term(z, z_max, target): what a logit contributes.
     addend(term, target): what of it joins the row's sum, by total = add(total, addend), to which an addend of zero adds
     nothing. loss(total, z_max, z_target, term_target, classes): of the row; z_target and term_target are the label's.
-    factor(total, term_target, inverse_rows, classes): what the gradients of a row share. gradient(term, target, total,
-    factor): of one logit. single_hit(z, label): for C = 1.
+    factor(total, term_target, share, classes): what the gradients of a row have in common. gradient(term, target,
+    total, factor): of one logit. single_hit(z, label): for C = 1.
     """
 
     name: str
@@ -88,6 +91,21 @@ def label_index_function(gathered: bool) -> Callable:
 
 
 @cuda.jit(device=True)
+def equal_share(shares, network, row, loss_pitch, inverse_rows):
+    return inverse_rows
+
+
+@cuda.jit(device=True)
+def own_share(shares, network, row, loss_pitch, inverse_rows):
+    return shares[0][uint32(uint32(network * loss_pitch) + row)]
+
+
+def share_function(weighted: bool) -> Callable:
+    """By what share a row counts in its batch's mean. If weighted, that is a read."""
+    return own_share if weighted else equal_share
+
+
+@cuda.jit(device=True)
 def is_behind(z, z_target, column, label):
     """Whether a logit leaves the label's the first of the largest. NaN never does."""
     return z < z_target if column < label else z <= z_target
@@ -101,7 +119,7 @@ def make_row_pass(loss: RowLoss, classes: int) -> Callable:
     single = classes == 1
 
     @cuda.jit(device=True)
-    def row_pass(z, terms, start, column, label, active, inverse_rows, row_loss, hits, place):
+    def row_pass(z, terms, start, column, label, active, share, row_loss, hits, place):
         """Write row_loss[place] and hits[place] and return the gradient of logit z[start + column].
 
         All threads of a block must come here; the `active` ones have a logit. When they return, z may be overwritten.
@@ -134,7 +152,7 @@ def make_row_pass(loss: RowLoss, classes: int) -> Callable:
                 other = float32(label) if single else float32(j == label)
                 total = add(total, addend(terms[start + j], other))
             term_target = terms[start + target_column]
-            factor = factor_of(total, term_target, inverse_rows, uint32(classes))
+            factor = factor_of(total, term_target, share, uint32(classes))
             gradient = gradient_of(terms[start + column], target, total, factor)
             row_loss[place] = row_loss_of(total, z_max, z_target, term_target, uint32(classes))
         return gradient
@@ -146,14 +164,17 @@ def make_row_pass(loss: RowLoss, classes: int) -> Callable:
 
 
 @cache
-def make_few_classes_kernel(loss: RowLoss, classes: int, gathered: bool, gradient: bool, threads: int):
+def make_few_classes_kernel(
+    loss: RowLoss, classes: int, gathered: bool, weighted: bool, gradient: bool, threads: int
+) -> Any:
     """One thread a logit."""
     tile_rows = threads // classes
     tile = tile_rows * classes
     label_index, row_pass = label_index_function(gathered), make_row_pass(loss, classes)
+    share_of = share_function(weighted)
 
     @jit
-    def few_classes_kernel(logits, labels, row_loss, hits, dlogits, batch, classes_, loss_pitch, inverse_rows):
+    def few_classes_kernel(logits, labels, shares, row_loss, hits, dlogits, batch, classes_, loss_pitch, inverse_rows):
         z = cuda.shared.array(tile, float32)
         terms = cuda.shared.array(tile, float32)
         network = uint32(cuda.blockIdx.y)
@@ -165,13 +186,15 @@ def make_few_classes_kernel(loss: RowLoss, classes: int, gathered: bool, gradien
         element = uint32(uint32(uint32(network * batch) + row) * uint32(classes) + (thread - start))
 
         label = uint32(0)
+        share = inverse_rows
         if active:
             index = label_index(labels, network, row, batch)
             z[thread] = logits[element]
+            share = share_of(shares, network, row, loss_pitch, inverse_rows)
             label = uint32(labels[0][index])
         cuda.syncthreads()
         place = uint32(uint32(network * loss_pitch) + row)
-        dlogit = row_pass(z, terms, start, uint32(thread - start), label, active, inverse_rows, row_loss, hits, place)
+        dlogit = row_pass(z, terms, start, uint32(thread - start), label, active, share, row_loss, hits, place)
         if gradient and active:
             dlogits[element] = dlogit
 
@@ -179,7 +202,9 @@ def make_few_classes_kernel(loss: RowLoss, classes: int, gathered: bool, gradien
 
 
 @cache
-def make_many_classes_kernel(loss: RowLoss, gathered: bool, gradient: bool, threads: int, chunks: int):
+def make_many_classes_kernel(
+    loss: RowLoss, gathered: bool, weighted: bool, gradient: bool, threads: int, chunks: int
+) -> Any:
     """One block a row, of at least two classes."""
     slab = chunks * CHUNK  # classes that are taken at a time
     turns = slab // threads
@@ -187,12 +212,12 @@ def make_many_classes_kernel(loss: RowLoss, gathered: bool, gradient: bool, thre
     tile = chunks * pitch
     groups = math.isqrt(threads)
     assert turns * threads == slab and chunks <= threads
-    label_index = label_index_function(gathered)
+    label_index, share_of = label_index_function(gathered), share_function(weighted)
     uses_maximum, term, addend, add = loss.uses_maximum, loss.term, loss.addend, loss.add
     row_loss_of, factor_of, gradient_of = loss.loss, loss.factor, loss.gradient
 
     @jit
-    def many_classes_kernel(logits, labels, row_loss, hits, dlogits, batch, classes, loss_pitch, inverse_rows):
+    def many_classes_kernel(logits, labels, shares, row_loss, hits, dlogits, batch, classes, loss_pitch, inverse_rows):
         terms = cuda.shared.array(tile, float32)
         sums = cuda.shared.array(chunks, float32)
         largest = cuda.shared.array(threads, float32)
@@ -260,7 +285,8 @@ def make_many_classes_kernel(loss: RowLoss, gathered: bool, gradient: bool, thre
             row_loss[place] = row_loss_of(total, z_max, z_target, term_target, classes)
             hits[place] = uint8(hit != 0)
         if gradient:
-            factor = factor_of(total, term_target, inverse_rows, classes)
+            share = share_of(shares, network, row, loss_pitch, inverse_rows)
+            factor = factor_of(total, term_target, share, classes)
             slab_start = uint32(0)
             while slab_start < classes:
                 for turn in range(uint32(turns)):
@@ -281,12 +307,15 @@ def variant_for(classes: int) -> str:
     return "few_classes" if classes <= CHUNK else "many_classes"
 
 
-def make_kernel(loss: RowLoss, classes: int, gathered: bool, gradient: bool, constants: Few | Many) -> tuple[Any, int]:
-    """The kernel of a variant and how many rows a block of it takes."""
+def make_kernel(
+    loss: RowLoss, classes: int, gathered: bool, weighted: bool, gradient: bool, constants: Few | Many
+) -> tuple[Any, int]:
+    """The kernel of a variant and how many rows a block of it takes. weighted: whether with shares; only a gradient
+    has a use for them."""
     if isinstance(constants, Few):
-        kernel = make_few_classes_kernel(loss, classes, gathered, gradient, constants.threads)
+        kernel = make_few_classes_kernel(loss, classes, gathered, weighted, gradient, constants.threads)
         return kernel, constants.threads // classes
-    return make_many_classes_kernel(loss, gathered, gradient, *constants), 1
+    return make_many_classes_kernel(loss, gathered, weighted, gradient, *constants), 1
 
 
 def label_source(labels: Any | GatheredLabels) -> tuple:
@@ -296,15 +325,36 @@ def label_source(labels: Any | GatheredLabels) -> tuple:
     return (labels,)
 
 
+def share_source(shares: Any | None, gradient: bool) -> tuple:
+    """Shares as a kernel takes them: nothing where there are none, or no gradient that they would enter."""
+    return (shares,) if gradient and shares is not None else ()
+
+
 def launch(
-    loss: RowLoss, logits, labels, row_loss, hits, dlogits, *, networks, rows, classes, loss_pitch, variant, stream
+    loss: RowLoss,
+    logits,
+    labels,
+    row_loss,
+    hits,
+    dlogits,
+    *,
+    networks,
+    rows,
+    classes,
+    loss_pitch,
+    shares,
+    variant,
+    stream,
 ) -> None:
     """Launch a loss's kernel; the launcher of each loss says what the arguments are."""
     constants = VARIANTS[variant or variant_for(classes)]
-    kernel, tile_rows = make_kernel(loss, classes, isinstance(labels, GatheredLabels), dlogits is not None, constants)
+    gathered, gradient = isinstance(labels, GatheredLabels), dlogits is not None
+    source = share_source(shares, gradient)
+    kernel, tile_rows = make_kernel(loss, classes, gathered, bool(source), gradient, constants)
     arguments = (
         logits,
         label_source(labels),
+        source,
         row_loss,
         hits,
         logits if dlogits is None else dlogits,
@@ -319,15 +369,22 @@ def launch(
 GATHERED_LABELS = types.Tuple((int32[::1], int32[::1], uint32))
 
 
+def shares_type(weighted: bool) -> types.Type:
+    """Of what `share_source` makes."""
+    return types.Tuple((float32[::1],) * weighted)
+
+
 def report_cases_of(loss: RowLoss, classes: tuple[int, ...]) -> list[ReportCase]:
-    """The kernels of a loss for these numbers of classes, as they train, with labels gathered, and with losses only."""
+    """The kernels of a loss for these numbers of classes, as they train, with labels gathered, with losses only, and
+    with rows that have weights."""
     floats = float32[::1]
-    signature = (floats, GATHERED_LABELS, floats, uint8[::1], floats, uint32, uint32, uint32, float32)
     cases = []
     for count in classes:
         word = variant_for(count)
-        for gradient in (True, False):
-            kernel, _ = make_kernel(loss, count, True, gradient, VARIANTS[word])
-            name = f"{loss.name} {word} C={count}" + ("" if gradient else " loss only")
+        for gradient, weighted in ((True, False), (False, False), (True, True)):
+            kernel, _ = make_kernel(loss, count, True, weighted, gradient, VARIANTS[word])
+            signature = (floats, GATHERED_LABELS, shares_type(weighted), floats, uint8[::1], floats)
+            signature += (uint32, uint32, uint32, float32)
+            name = f"{loss.name} {word} C={count}" + " loss only" * (not gradient) + " weighted" * weighted
             cases.append(ReportCase(name, kernel, signature, VARIANTS[word].threads))
     return cases

@@ -6,6 +6,8 @@ rest = the sum of e_j over j != y:
     loss          = (max z - z_y) + log1p(rest + (e_y - 1))     where e_y - 1 is exactly zero when y is the maximum
     d loss / dz_j = e_j / (rest + e_y) / B                      and for the label -rest / (rest + e_y) / B, not p - 1
 
+where a row's own share in a weighted mean may take the place of 1 / B.
+
 Loss, hits and gradient are one kernel, so that the logits are read once. Shapes, bytes and variants: row_losses.py.
 """
 
@@ -40,8 +42,8 @@ def row_loss_of(rest, z_max, z_target, e_target, classes):
 
 
 @cuda.jit(device=True)
-def inverse_total(rest, e_target, inverse_rows, classes):
-    return inverse_rows / (rest + e_target)
+def inverse_total(rest, e_target, share, classes):
+    return share / (rest + e_target)
 
 
 @cuda.jit(device=True)
@@ -63,14 +65,16 @@ def softmax_cross_entropy(
     rows: int,
     classes: int,
     loss_pitch: int,
+    shares: Any | None = None,
     variant: str | None = None,
     stream: Any = 0,
 ) -> None:
     """Write row losses, hits and, unless dlogits is None, the gradient of the mean loss over a network's rows.
 
     logits and dlogits: float32 ``[P, B, C]``, flat. labels: int32 ``[P, B]``, flat, or `GatheredLabels`. row_loss:
-    float32, hits: uint8, flat, network p's row b at p * loss_pitch + b. networks, rows, classes: P, B, C. variant: a
-    key of `row_losses.VARIANTS`, by default chosen by C.
+    float32, hits: uint8, flat, network p's row b at p * loss_pitch + b. networks, rows, classes: P, B, C. shares:
+    float32, in the places of row_loss, for the gradient of a weighted mean instead. variant: a key of
+    `row_losses.VARIANTS`, by default chosen by C.
     """
     row_losses.launch(
         LOSS,
@@ -83,6 +87,7 @@ def softmax_cross_entropy(
         rows=rows,
         classes=classes,
         loss_pitch=loss_pitch,
+        shares=shares,
         variant=variant,
         stream=stream,
     )

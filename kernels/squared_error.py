@@ -3,8 +3,8 @@
     loss          = sum_j (z_j - t_j)^2 / C
     d loss / dz_j = 2 (z_j - t_j) / (B C)
 
-The prediction is the largest output, or for C = 1 whether it is above one half. Loss, hits and gradient are one kernel.
-Shapes, bytes and variants: row_losses.py.
+where a row's own share in a weighted mean may take the place of 1 / B. The prediction is the largest output, or for
+C = 1 whether it is above one half. Loss, hits and gradient are one kernel. Shapes, bytes and variants: row_losses.py.
 """
 
 from typing import Any
@@ -37,8 +37,8 @@ def mean_square(total, z_max, z_target, error_target, classes):
 
 
 @cuda.jit(device=True)
-def mean_factor(total, error_target, inverse_rows, classes):
-    return float32(2) * inverse_rows / float32(classes)
+def mean_factor(total, error_target, share, classes):
+    return float32(2) * share / float32(classes)
 
 
 @cuda.jit(device=True)
@@ -67,6 +67,7 @@ def squared_error(
     rows: int,
     classes: int,
     loss_pitch: int,
+    shares: Any | None = None,
     variant: str | None = None,
     stream: Any = 0,
 ) -> None:
@@ -82,6 +83,7 @@ def squared_error(
         rows=rows,
         classes=classes,
         loss_pitch=loss_pitch,
+        shares=shares,
         variant=variant,
         stream=stream,
     )

@@ -9,7 +9,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from safetensors import safe_open
+from model_files import as_format_1, header_of
 from safetensors.numpy import load_file, save_file
 from sentences import refused
 from tolerances import assert_same_bits
@@ -32,11 +32,6 @@ def saved(path):
     network = MLP((6, 5, 3), "tanh", seed=7)
     save_model(path, network, NAMES, data="made up", epochs=3)
     return network
-
-
-def header_of(path):
-    with safe_open(path, framework="numpy") as file:
-        return json.loads(file.metadata()["gpunet"])
 
 
 def tamper(path, *, header=None, tensors=None, **entries):
@@ -86,6 +81,14 @@ def test_model_file_holds_one_network(path):
     assert not path.exists()
 
 
+def test_model_files_of_one_network_are_the_same_bytes(saved, path):
+    contents = set()
+    for _ in range(5):
+        save_model(path, saved, NAMES, data="made up")
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
 def test_model_metadata_is_kept(saved, path):
     metadata = load_model(path).metadata
     assert (metadata["data"], metadata["epochs"]) == ("made up", 3)
@@ -95,32 +98,45 @@ def test_model_metadata_is_kept(saved, path):
 def test_model_file_is_plain_safetensors(saved, path):
     tensors = load_file(path)
     assert {name: tensor.shape for name, tensor in tensors.items()} == {
-        "weight1": (6, 5),
-        "bias1": (5,),
-        "weight2": (5, 3),
-        "bias2": (3,),
+        "0.weight": (5, 6),
+        "0.bias": (5,),
+        "2.weight": (3, 5),
+        "2.bias": (3,),
     }
     x = IMAGES / np.float32(255)
-    logits = np.tanh(x @ tensors["weight1"] + tensors["bias1"]) @ tensors["weight2"] + tensors["bias2"]
+    logits = np.tanh(x @ tensors["0.weight"].T + tensors["0.bias"]) @ tensors["2.weight"].T + tensors["2.bias"]
     np.testing.assert_allclose(logits, saved.forward(IMAGES), rtol=1e-5, atol=1e-6)
     assert header_of(path)["sizes"] == [6, 5, 3] and header_of(path)["class_names"] == list(NAMES)
 
 
-def test_model_file_serves_pytorch(saved, path):
+def test_model_file_serves_pytorch_as_it_is(saved, path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file as load_torch
 
-    tensors = load_torch(path)
-    state = {
-        "0.weight": tensors["weight1"].T,
-        "0.bias": tensors["bias1"],
-        "2.weight": tensors["weight2"].T,
-        "2.bias": tensors["bias2"],
-    }
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
-    model.load_state_dict(state)
+    model.load_state_dict(load_torch(path))
     logits = model(torch.from_numpy(IMAGES / np.float32(255))).detach().numpy()
     np.testing.assert_allclose(logits, saved.forward(IMAGES), rtol=1e-5, atol=1e-6)
+
+
+def test_model_of_format_1_is_read_bit_for_bit(saved, path):
+    as_format_1(path)
+    assert load_file(path).keys() == {"weight1", "bias1", "weight2", "bias2"}
+    assert load_file(path)["weight1"].shape == (6, 5)
+    loaded = load_model(path)
+    assert_same_bits(loaded.network.parameters, saved.parameters)
+    assert loaded.class_names == NAMES and loaded.about == {"data": "made up", "epochs": 3}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_model_of_one_format_with_the_tensors_of_the_other_is_refused(path, version):
+    """Square weights, so that nothing but their names tells which way round they are."""
+    save_model(path, MLP((3, 3)), NAMES)
+    if version == 2:
+        as_format_1(path)
+    tamper(path, format_version=version)
+    with refused(path, "damaged"):
+        load_model(path)
 
 
 def test_saving_replaces_a_file_whole_or_not_at_all(saved, path, monkeypatch):
@@ -248,22 +264,22 @@ def test_load_refuses_tampered_headers(saved, path, entries):
 @pytest.mark.parametrize("change", [{}, {"class_names": None}, {"sizes": None, "layers": [6, 5, 3]}], ids=str)
 def test_load_says_when_a_format_is_newer(saved, path, change):
     """Whatever else a newer header holds or lacks."""
-    tamper(path, format_version=2, **change)
-    with refused(path, "format 2", "upgrade"):
+    tamper(path, format_version=3, **change)
+    with refused(path, "format 3", "upgrade"):
         load_model(path)
 
 
 @pytest.mark.parametrize(
     "tensors",
     [
-        {"bias2": None},
-        {"weight3": np.zeros((3, 3), np.float32)},
-        {"weight1": np.zeros((5, 6), np.float32)},  # PyTorch's way round
-        {"weight1": np.zeros(30, np.float32)},
-        {"weight2": np.full((5, 3), np.nan, np.float32)},
-        {"bias1": np.array([0, 0, np.inf, 0, 0], np.float32)},
-        {"bias1": np.array([0, 0, 1e300, 0, 0], np.float64)},  # infinite in float32
-        {"bias1": np.ones(5, bool)},
+        {"2.bias": None},
+        {"4.weight": np.zeros((3, 3), np.float32)},
+        {"0.weight": np.zeros((6, 5), np.float32)},  # gpunet's way round
+        {"0.weight": np.zeros(30, np.float32)},
+        {"2.weight": np.full((3, 5), np.nan, np.float32)},
+        {"0.bias": np.array([0, 0, np.inf, 0, 0], np.float32)},
+        {"0.bias": np.array([0, 0, 1e300, 0, 0], np.float64)},  # infinite in float32
+        {"0.bias": np.ones(5, bool)},
     ],
     ids=lambda tensors: " ".join(f"{name} {getattr(tensor, 'dtype', '')}" for name, tensor in tensors.items()),
 )
@@ -280,12 +296,19 @@ def test_load_refuses_a_file_without_tensors_and_sizes(saved, path):
         load_model(path)
 
 
-def test_load_refuses_types_that_numpy_lacks(path):
-    header = json.dumps(
-        {"w": {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}, "__metadata__": {"gpunet": "{}"}}
-    )
-    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(4))
-    with refused(path):  # for its type; for its header, where a package such as ml_dtypes has taught NumPy the type
+@pytest.mark.parametrize(
+    ("dtype", "shape", "length", "words"),
+    [
+        ("F8_E4M3", [2], 2, ["0.weight", "F8_E4M3"]),
+        ("F32", [1] * 65, 4, ["0.weight", "shape"]),
+        ("F32", [0, 2**62], 0, ["again"]),
+    ],
+)
+def test_load_refuses_types_and_shapes_that_numpy_lacks(path, dtype, shape, length, words):
+    entries = {"0.weight": {"dtype": dtype, "shape": shape, "data_offsets": [0, length]}}
+    header = json.dumps(entries | {"__metadata__": {"gpunet": "{}"}})
+    path.write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(length))
+    with refused(path, *words):
         load_model(path)
 
 

@@ -21,21 +21,28 @@ class GatheringOps(NumpyOps):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "optimizer", "dropout", "batch_size"),
-    [((300, 64, 10), Adam(), 0.0, 100), ((300, 10), SGD(), 0.0, 16), ((300, 40, 30, 1), Adam(), 0.3, 1300)],
+    ("sizes", "optimizer", "dropout", "batch_size", "weighted"),
+    [
+        ((300, 64, 10), Adam(), 0.0, 100, False),
+        ((300, 10), SGD(), 0.0, 16, False),
+        ((300, 10), SGD(), 0.0, 16, True),
+        ((300, 40, 30, 1), Adam(), 0.3, 1300, False),
+    ],
 )
-def test_footprint_is_an_upper_bound_and_not_far_off(sizes, optimizer, dropout, batch_size):
+def test_footprint_is_an_upper_bound_and_not_far_off(sizes, optimizer, dropout, batch_size, weighted):
     images, labels = images_and_labels(1500, max(2, sizes[-1]), sizes[0])
     networks, ops = 3, NumpyOps()
     arguments = {"epochs": 2, "batch_size": batch_size, "evaluate_training": True}
+    run = {"optimizer": optimizer, "sample_weight": np.ones(len(images)) if weighted else None, **arguments}
     tracemalloc.start()
     try:
         network = MLP(sizes, seed=range(networks), dropout=dropout, ops=ops)
-        train(network, images, labels, np.arange(1300), np.arange(1300, 1500), optimizer=optimizer, **arguments)
+        train(network, images, labels, np.arange(1300), np.arange(1300, 1500), **run)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    footprint = training_footprint(ops, ParameterLayout(sizes), train_rows=1300, validation_rows=200, **arguments)
+    rows = {"train_rows": 1300, "validation_rows": 200, "weighted": weighted}
+    footprint = training_footprint(ops, ParameterLayout(sizes), **rows, **arguments)
     taken = (peak - images.nbytes) / networks
     assert 0.9 * taken < footprint.run < 2 * taken
     assert footprint.step <= footprint.run

@@ -117,6 +117,59 @@ def test_backward_gives_the_gradient_of_the_loss(activation, loss, depth, seed):
     assert_gradients_agree(network, network.gradient, numerical_gradient(network, losses_of))
 
 
+@pytest.mark.parametrize("seed", [1, (1, 2, 3)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_backward_gives_the_gradient_of_the_weighted_loss(loss, seed):
+    network, images, labels = network_of("tanh", loss, 3, seed), images_of(), labels_of(loss)
+    weights = np.array([0.5, 3.0, 0.0, 1.0, 7.0])
+
+    def losses_of(crowd):
+        """By another road: a pass for each row, whose losses are averaged here."""
+        rows = []
+        for row in range(ROWS):
+            crowd.forward(images[row : row + 1])
+            rows.append(crowd.backward(labels[row : row + 1]))
+        return np.average(rows, axis=0, weights=weights)
+
+    expected = numerical_gradient(network, losses_of)
+    network.forward(images)
+    mean = network.backward(labels, weights)
+    assert_gradients_agree(network, network.gradient, expected)
+    assert_within(mean, losses_of(network), 16 * eps(np.float64) * np.maximum(1, mean))
+
+
+@pytest.mark.parametrize("seed", [1, (1, 2, 3)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_backward_gives_the_gradient_of_the_squared_error_of_targets(seed, weighted):
+    network, images = network_of("tanh", "squared_error", 2, seed), images_of()
+    targets = np.random.default_rng(6).standard_normal((ROWS, OUTPUTS["squared_error"]))
+    weights = np.linspace(0.5, 2, ROWS) if weighted else None
+
+    def losses_of(crowd):
+        crowd.forward(images)
+        return crowd.backward(targets, weights)
+
+    losses = losses_of(network)
+    assert_gradients_agree(network, network.gradient, numerical_gradient(network, losses_of))
+    errors = np.square(network.logits(images) - targets).mean(axis=-1)
+    np.testing.assert_allclose(losses, np.average(errors, axis=-1, weights=weights), rtol=1e-12)
+
+
+@pytest.mark.parametrize("targets", [np.zeros((4, 1)), np.zeros(4), np.full((4, 2), np.nan)])
+def test_backward_refuses_targets_that_are_none(targets):
+    network = MLP((4, 2), loss="squared_error")
+    network.forward(np.zeros((4, 4)))
+    with refused("targets", "[4, 2]", list(targets.shape)):
+        network.backward(targets)
+
+
+def test_backward_refuses_weights_that_are_none():
+    network = float64_network((INPUTS, 3))
+    network.forward(images_of())
+    with refused("sample_weight", "5 numbers", "[4]"):
+        network.backward(np.zeros(ROWS, int), np.ones(4))
+
+
 @CASES
 @pytest.mark.parametrize("dropout", [0.0, 0.4])
 def test_training_step_follows_the_gradient_of_the_loss(activation, loss, depth, seed, dropout):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from made_up import images_and_labels
 from sentences import refused
 
+from gpunet.augmentation import Augmentation
 from gpunet.optimizers import SGD, Adam
-from gpunet.runs import RunConfig
+from gpunet.runs import RunConfig, network_sizes, run
 
 
 def test_config_takes_everything_from_its_experiment():
@@ -35,6 +39,23 @@ def test_config_overrides_fields_but_not_with_none():
 
 
 @pytest.mark.parametrize(
+    "overrides",
+    [{}, {"limit": 100, "hidden": ()}, {"augmentation": Augmentation(10, 2, 0.1, 3)}, {"classes": ("1", "7")}],
+    ids=str,
+)
+def test_config_comes_back_from_json(overrides):
+    config = RunConfig.from_experiment("binary", "base", **overrides)
+    written = json.loads(json.dumps(config.as_json() | {"changed": config.changed}))
+    assert RunConfig.from_json(written) == config
+
+
+def test_config_takes_an_augmentation_that_changes_nothing_for_none():
+    assert RunConfig.from_experiment("multiclass", "augmented").augmentation is not None
+    without = RunConfig.from_experiment("multiclass", "augmented", augmentation=Augmentation(0, 0, 0, 5))
+    assert without.augmentation is None and without.changed == ("augmentation",)
+
+
+@pytest.mark.parametrize(
     ("overrides", "changed"),
     [
         ({}, ()),
@@ -46,12 +67,31 @@ def test_config_overrides_fields_but_not_with_none():
         ({"limit": 100}, ("limit",)),
         ({"optimizer": "sgd", "shuffle": "never", "init": "he"}, ("optimizer", "init", "shuffle")),
         ({"classes": ("4", "9")}, ()),
+        ({"augmentation": Augmentation(0, 0, 0)}, ()),
+        ({"augmentation": Augmentation(5, 0, 0)}, ("augmentation",)),
     ],
     ids=str,
 )
 def test_config_names_what_departs_from_the_experiment(overrides, changed):
     config = RunConfig.from_experiment("binary", "base", **overrides)
     assert set(config.changed) == set(changed) and len(config.changed) == len(changed)
+
+
+def test_config_takes_what_lies_beyond_the_reports():
+    config = RunConfig.from_experiment("multiclass", "best")
+    assert config.dropout == config.experiment.dropout > 0 and config.changed == ()
+    assert config.augmentation == config.experiment.augmentation is not None
+    assert RunConfig.from_experiment("multiclass", "best", dropout=0.0).changed == ("dropout",)
+
+
+def test_a_softmax_over_two_classes_has_two_outputs(tmp_path):
+    images, labels = images_and_labels(60, classes=2)
+    np.savez(tmp_path / "two.npz", dataset=images, labels=np.array(["4", "9"])[labels])
+    result = run(RunConfig.from_experiment("binary", "softmax", data=str(tmp_path / "two.npz"), epochs=3))
+    assert result.network.sizes == (784, 10, 2) and result.network.loss == "softmax_cross_entropy"
+    assert result.test.confusion_matrix.shape == (2, 2) and result.test.accuracy > 0.8
+    one = network_sizes(RunConfig.from_experiment("binary", "numpy"), result.dataset)
+    assert one == (784, 10, 1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from made_up import images_and_labels
 from sentences import refused
 from tolerances import assert_same_bits
 
+from gpunet.augmentation import Augmentation
 from gpunet.history import Curve, History
 from gpunet.ops import NumpyOps
 from gpunet.runs import RunConfig, run
@@ -19,9 +20,11 @@ BOTH = {"epochs": 2, "batch_size": 9, "hidden": (6,), "dropout": 0.3, "weight_de
 CONFIGS = {
     "multiclass": ("multiclass", "exp2", BOTH),
     "multiclass, limited": ("multiclass", "exp2", BOTH | {"limit": 83}),
+    "augmented, limited": ("multiclass", "exp2", BOTH | {"limit": 83, "augmentation": Augmentation(20, 2, 0.1)}),
     "binary": ("binary", "base", BOTH),
     "binary, limited": ("binary", "base", BOTH | {"limit": 31}),
     "one image a step": ("binary", "numpy", {"epochs": 2, "seed": 5}),
+    "one image a step, two outputs": ("binary", "softmax", {"epochs": 2, "seed": 5}),
 }
 
 

@@ -36,13 +36,21 @@ def torch_copy(network):
     return torch.nn.Sequential(*layers[:-1])
 
 
-def torch_loss(name, logits, labels):
+def torch_loss(name, logits, labels, reduction="mean"):
+    how = {"reduction": reduction}
     if name == "softmax_cross_entropy":
-        return torch.nn.functional.cross_entropy(logits, labels)
+        return torch.nn.functional.cross_entropy(logits, labels, **how)
     if name == "binary_cross_entropy":
-        return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype))
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits[:, 0], labels.to(logits.dtype), **how)
     targets = torch.nn.functional.one_hot(labels, logits.shape[1]) if logits.shape[1] > 1 else labels[:, None]
-    return torch.nn.functional.mse_loss(logits, targets.to(logits.dtype))
+    return torch.nn.functional.mse_loss(logits, targets.to(logits.dtype), **how)
+
+
+def torch_weighted_loss(name, logits, labels, weights):
+    """sum w l / sum w, which is what PyTorch's own weighted cross-entropy is where weights go by class."""
+    losses = torch_loss(name, logits, labels, "none")
+    losses = losses.mean(dim=1) if losses.ndim > 1 else losses
+    return (weights * losses).sum() / weights.sum()
 
 
 def torch_optimizer(optimizer, parameters):
@@ -53,21 +61,25 @@ def torch_optimizer(optimizer, parameters):
     return kind(parameters, betas=(optimizer.beta1, optimizer.beta2), eps=optimizer.eps, **rates)
 
 
-def assert_parity(sizes, optimizer, batch_size, n, dtype=np.float64, epochs=10, **options):
+def assert_parity(sizes, optimizer, batch_size, n, dtype=np.float64, epochs=10, sample_weight=None, **options):
     """Train both over `epochs` orders of n rows, and hold each step's loss and each final tensor."""
     classes = max(2, sizes[-1])
     images, labels = images_and_labels(n, classes, sizes[0])
     order = np.stack([np.random.default_rng(epoch).permutation(n) for epoch in range(epochs)])
     network = MLP(sizes, seed=3, ops=NumpyOps(dtype), **options)
     model = torch_copy(network)
-    history = train(network, images, labels, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=order)
+    run = {"optimizer": optimizer, "epochs": epochs, "batch_size": batch_size, "shuffle": order}
+    history = train(network, images, labels, sample_weight=sample_weight, **run)
 
     stepper, losses = torch_optimizer(optimizer, model.parameters()), []
     x, y = torch.from_numpy(images.astype(dtype) * dtype(1 / 255)), torch.from_numpy(labels)
     for rows in map(torch.from_numpy, order):
         for part in rows.split(batch_size):
             stepper.zero_grad()
-            loss = torch_loss(network.loss, model(x[part]), y[part])
+            if sample_weight is None:
+                loss = torch_loss(network.loss, model(x[part]), y[part])
+            else:
+                loss = torch_weighted_loss(network.loss, model(x[part]), y[part], torch.from_numpy(sample_weight)[part])
             loss.backward()
             stepper.step()
             losses.append(loss.item())
@@ -128,6 +140,23 @@ def test_parity_with_pytorch_of_the_activations(activation, hidden):
 @pytest.mark.parametrize("outputs", [1, 4])
 def test_parity_with_pytorch_of_the_squared_error(outputs):
     assert_parity((100, 32, outputs), Adam(learning_rate=0.003), 32, 150, loss="squared_error")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "loss"), [(4, "softmax_cross_entropy"), (1, "binary_cross_entropy"), (4, "squared_error")]
+)
+def test_parity_with_pytorch_of_sample_weights(outputs, loss):
+    weights = np.random.default_rng(8).uniform(0.05, 3, 150)
+    assert_parity((100, 32, outputs), Adam(learning_rate=0.003), 32, 150, loss=loss, sample_weight=weights)
+
+
+def test_class_weights_are_pytorch_s_as_sample_weights_by_label():
+    images, labels = images_and_labels(40, 4, 12)
+    of_classes = np.array([0.3, 1.0, 2.0, 7.0])
+    network = MLP((12, 5, 4), seed=3, ops=NumpyOps(np.float64))
+    logits, theirs = torch.from_numpy(network.forward(images)), torch.from_numpy(labels)
+    expected = torch.nn.functional.cross_entropy(logits, theirs, weight=torch.from_numpy(of_classes)).item()
+    assert_within(network.backward(labels, of_classes[labels]), expected, PARITY_FLOAT64)
 
 
 def test_parity_with_pytorch_without_hidden_layers():

@@ -15,6 +15,7 @@ from gpunet import MLP, SGD, Adam, TrainingDiverged, train
 from gpunet.counter_rng import permutation
 from gpunet.network import PREDICTION_BATCH
 from gpunet.ops import NumpyOps
+from gpunet.optimizers import OptimizerMemory
 
 CLASSES, INPUTS = 3, 12
 IMAGES, LABELS = images_and_labels(40, CLASSES, INPUTS)
@@ -432,6 +433,55 @@ def test_training_allocates_nothing_in_a_step(optimizer, loss):
 
 
 # How a run ends
+
+
+def test_on_epoch_ends_the_run(ops):
+    ended, shorter = network_of(ops), network_of(ops)
+    history = train(ended, IMAGES, LABELS, epochs=5, on_epoch=lambda report: report.epoch == 2)
+    expected = train(shorter, IMAGES, LABELS, epochs=2)
+    assert history.epochs == 2 and not history.interrupted
+    assert_same_bits(ended.parameters, shorter.parameters)
+    assert_same_bits(history.step_loss, expected.step_loss)
+
+
+def test_training_on_targets_has_their_loss(ops):
+    """Members of a population as alone, and the losses those of the outputs, epoch by epoch."""
+    targets = np.random.default_rng(4).standard_normal((40, 2))
+    options = {"sizes": (INPUTS, 5, 2), "loss": "squared_error"}
+    crowd, alone = network_of(ops, seed=(2, 1), **options), network_of(ops, seed=1, **options)
+    common = {"epochs": 3, "batch_size": 15, "evaluate_training": True}
+    histories = [train(network, IMAGES, targets, np.arange(30), **common) for network in (crowd, alone)]
+    assert_same_bits(crowd.parameters[1:], alone.parameters)
+    errors = np.square(alone.logits(IMAGES[:30]).astype(np.float64) - targets[:30]).mean()
+    for history in histories:
+        np.testing.assert_allclose(history.train_after.loss[-1, -1], errors, rtol=64 * eps(ops.dtype))
+    assert histories[1].train.loss[0, -1] < histories[1].train.loss[0, 0]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_memory_makes_one_run_of_two(ops, optimizer):
+    order = np.random.default_rng(0).permuted(np.tile(np.arange(40), (5, 1)), axis=1)
+    whole, parts, forgetful = (network_of(ops, seed=(1, 2)) for _ in range(3))
+    train(whole, IMAGES, LABELS, optimizer=optimizer, epochs=5, batch_size=15, shuffle=order)
+    memory = OptimizerMemory()
+    for begin, end in ((0, 2), (2, 5)):
+        common = {"optimizer": optimizer, "epochs": end - begin, "batch_size": 15, "shuffle": order[begin:end]}
+        train(parts, IMAGES, LABELS, memory=memory, **common)
+        train(forgetful, IMAGES, LABELS, **common)
+    assert_same_bits(parts.parameters, whole.parameters)
+    assert memory.steps == 15
+    assert np.array_equal(forgetful.parameters, whole.parameters) == (memory.m is None)  # SGD without momentum
+
+
+def test_memory_of_another_optimizer_or_network_is_refused():
+    memory = OptimizerMemory()
+    train(network_of(), IMAGES, LABELS, optimizer=SGD(0.1), epochs=1, memory=memory)
+    with refused("memory", "another optimizer"):
+        train(network_of(), IMAGES, LABELS, optimizer=Adam(), epochs=1, memory=memory)
+    memory = OptimizerMemory()
+    train(network_of(), IMAGES, LABELS, epochs=1, memory=memory)
+    with refused("memory", "other networks"):
+        train(network_of(seed=(1, 2)), IMAGES, LABELS, epochs=1, memory=memory)
 
 
 def test_interrupt_between_epochs_keeps_what_was_learnt(ops):

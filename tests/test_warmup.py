@@ -39,7 +39,7 @@ def kernel_of(launch):
     return launch.kernel, tuple(str(getattr(each, "dtype", type(each))) for each in launch.arguments)
 
 
-@pytest.mark.parametrize(("task", "exp"), [("multiclass", "exp2"), ("binary", "numpy")])
+@pytest.mark.parametrize(("task", "exp"), [("multiclass", "exp2"), ("multiclass", "augmented"), ("binary", "numpy")])
 def test_warmup_compiles_what_a_run_launches(launched, compiled, monkeypatch, task, exp):
     compile_kernels(find_experiment(task, exp), make_backend("sim").ops)
     once = exp == "numpy"  # its rows are shuffled once, before anything is recorded
@@ -51,12 +51,14 @@ def test_warmup_compiles_what_a_run_launches(launched, compiled, monkeypatch, ta
     monkeypatch.setattr("gpunet.runs.load_data", lambda source: _blank_images(all_classes))
     run(config)
     assert launched == ahead
-    assert {kernel.fn.__name__ for kernel, _ in ahead} >= IN_EVERY_RUN
+    names = {kernel.fn.__name__ for kernel, _ in ahead}
+    assert names >= IN_EVERY_RUN and ("augment_kernel" in names) == (exp == "augmented")
 
 
 def test_warmup_chooses_experiments():
     assert choose_experiments() == list(EXPERIMENTS)
-    assert choose_experiments("binary") == [find_experiment("binary", "base"), find_experiment("binary", "numpy")]
+    names = ("base", "numpy", "relu", "softmax")
+    assert choose_experiments("binary") == [find_experiment("binary", name) for name in names]
     assert [experiment.task for experiment in choose_experiments(exp="base")] == ["multiclass", "binary"]
     assert choose_experiments("multiclass", "exp2") == [find_experiment("multiclass", "exp2")]
 
@@ -64,7 +66,7 @@ def test_warmup_chooses_experiments():
 def test_warmup_refuses_unknown_experiments():
     with refused("'ternary'", "multiclass, binary"):
         choose_experiments("ternary")
-    with refused("'exp9'", "base, exp1, exp2, numpy"):
+    with refused("'exp9'", "base, exp1, exp2, numpy", "deep"):
         choose_experiments(exp="exp9")
     with refused("'exp2'", "base, numpy"):
         choose_experiments("binary", "exp2")

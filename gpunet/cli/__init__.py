@@ -27,12 +27,17 @@ if TYPE_CHECKING:
 COMMANDS = {
     "train": "train a network, judge it on a test set, and keep model, figures and plots in a folder",
     "predict": "say what a trained network sees in images",
+    "demo": "write a page to try a trained network in a browser",
+    "export": "write a trained network for other programs: ONNX, or PyTorch's own layout",
+    "import": "make a model of weights that PyTorch has trained",
     "sweep": "train many combinations of hyper-parameters side by side, and rank them by validation",
     "reproduce": "train every experiment of both course reports over many seeds, beside every figure they print",
     "equivalence": "hold a backend against NumPy in float64, operation by operation and step by step",
     "doctor": "print what a bug report needs: versions, threads, devices, caches",
     "warmup": "compile the CUDA kernels that the experiments launch, and keep them on disk",
 }
+
+MODULES = {"import": "import_"}  # where a module cannot bear its command's name
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
@@ -72,7 +77,7 @@ def _call(prog: str, argv: list[str]) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that stdout's encoding lacks must not end a run
     try:
         command = _top_parser().parse_args(argv[:1]).command
-        module = import_module(f"gpunet.cli.{command}")
+        module = import_module(f"gpunet.cli.{MODULES.get(command, command)}")
         arguments = module.make_parser(prog).parse_args(argv[1:])
     except SystemExit as request:  # argparse, after --help
         return int(request.code or 0)

@@ -44,7 +44,7 @@ def make_parser(prog: str) -> Parser:
     )
     parser.add_argument("--device", type=whole_number, default=0, metavar="N", help="which GPU, counted from 0")
     parser.add_argument("--task", default="multiclass", help="multiclass (default) or binary")
-    parser.add_argument("--exp", help="experiment of the reports (default: exp2; base for binary)")
+    parser.add_argument("--exp", help="experiment, as for gpunet train (default: exp2; base for binary)")
     parser.add_argument(
         "--hidden",
         type=whole_number,
@@ -107,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
             epochs=plan.epochs,
             batch_size=config.batch_size,
             shuffle=config.shuffle,
+            augmentation=config.augmentation,
             repeat=config.backend != "sim",
             on_step=on_step,
         )

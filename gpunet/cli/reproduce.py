@@ -24,7 +24,8 @@ def make_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
         description="Train every experiment of both course reports with many seeds, and write a page with each of "
-        "their tables and figures beside ours: mean, standard deviation, and the 95% prediction interval.",
+        "their tables and figures beside ours: mean, standard deviation, and the 95% prediction interval; and what the "
+        "ideas bring that they name as future work.",
     )
     parser.add_argument(
         "--data",
@@ -33,7 +34,12 @@ def make_parser(prog: str) -> Parser:
         help="signs (the reports' file, fetched once), synthetic (drawn hands), mnist5k (MNIST digits), a .npz file, "
         "a folder with one sub-folder of images a class, or auto (default): signs, or else synthetic",
     )
-    parser.add_argument("--seeds", type=whole_number, metavar="N", help="networks of each kind (default: 20)")
+    parser.add_argument(
+        "--seeds",
+        type=whole_number,
+        metavar="N",
+        help="networks of each kind (default: 20; at most as many of those beyond the reports, which may take long)",
+    )
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="the first of the seeds (default: 0)")
     parser.add_argument("--quick", action="store_true", help="5 seeds, unless --seeds says otherwise")
     parser.add_argument("--backend", default="auto", help="as for gpunet train (default: auto)")

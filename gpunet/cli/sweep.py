@@ -63,7 +63,7 @@ def make_parser(prog: str) -> Parser:
     )
     base = parser.add_argument_group("the experiment, as for gpunet train")
     base.add_argument("--task", default="multiclass", help="multiclass (default) or binary")
-    base.add_argument("--exp", help="experiment of the reports (default: exp2; base for binary)")
+    base.add_argument("--exp", help="experiment, as for gpunet train (default: exp2; base for binary)")
     base.add_argument("--data", metavar="SOURCE", help="data source, .npz file or folder (default: auto)")
     base.add_argument("--limit", type=whole_number, metavar="N", help="take only N images, the classes balanced")
     base.add_argument("--classes", nargs=2, metavar=("A", "B"), help="the two classes of a binary task (default: 4 9)")

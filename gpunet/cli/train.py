@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gpunet.augmentation import Augmentation
 from gpunet.cli import INTERRUPTED
 from gpunet.cli.folders import results_folder
 from gpunet.cli.messages import fail
 from gpunet.cli.parser import Parser, number, whole_number
 from gpunet.errors import InputError
-from gpunet.experiments import EXPERIMENTS, Experiment
+from gpunet.experiments import BEYOND, EXPERIMENTS, Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,7 +52,7 @@ def make_parser(prog: str) -> Parser:
     )
     what = parser.add_argument_group("what to train, and on what")
     what.add_argument("--task", default="multiclass", help="multiclass (default) or binary")
-    what.add_argument("--exp", help="experiment of the reports, see below (default: exp2; base for binary)")
+    what.add_argument("--exp", help="experiment, see below (default: exp2; base for binary)")
     what.add_argument(
         "--data",
         metavar="SOURCE",
@@ -89,8 +90,24 @@ def make_parser(prog: str) -> Parser:
         help="sizes of the hidden layers; none after it: no layer",
     )
     how.add_argument("--activation", metavar="NAME", help="of the hidden layers: relu, sigmoid, tanh or identity")
-    how.add_argument("--dropout", type=number, metavar="RATE", help="share of hidden activations dropped (default: 0)")
-    how.add_argument("--weight-decay", type=number, metavar="RATE", help="L2 penalty, as in PyTorch (default: 0)")
+    how.add_argument("--dropout", type=number, metavar="RATE", help="share of hidden activations dropped")
+    how.add_argument("--weight-decay", type=number, metavar="RATE", help="L2 penalty, as in PyTorch")
+    augment = how.add_mutually_exclusive_group()
+    augment.add_argument(
+        "--augment",
+        type=number,
+        nargs=3,
+        metavar=("DEGREES", "PIXELS", "SCALE"),
+        help="in each epoch turn, shift and resize every training image anew, by no more than that: 10 2 0.1 for 10 "
+        "degrees, 2 pixels and a tenth",
+    )
+    augment.add_argument(
+        "--no-augment",
+        dest="augment",
+        action="store_const",
+        const=(0, 0, 0),
+        help="train on the images as they are, where the experiment would change them",
+    )
 
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -115,7 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     exp = DEFAULT_EXPERIMENT.get(arguments.task, "") if arguments.exp is None else arguments.exp
     changes = {name: _as_field(getattr(arguments, name)) for name in CHANGEABLE}
-    config = RunConfig.from_experiment(arguments.task, exp, **changes)
+    augmentation = None if arguments.augment is None else Augmentation(*arguments.augment)
+    config = RunConfig.from_experiment(arguments.task, exp, **changes, augmentation=augmentation)
     if arguments.keep is not None and arguments.seeds in (None, 1):
         raise InputError("--keep says which of many networks to save: give their number with --seeds")
     console = Console(markup=False, highlight=False, emoji=False, quiet=arguments.quiet)
@@ -201,6 +219,8 @@ def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, b
     parts = {"to train": split.train, "to validate": split.validation, "to test": split.test}
     _say(console, f"data: {clean(dataset.source)}, {sum(map(len, parts.values())):,} images of {classes}")
     _say(console, "      " + ", ".join(f"{len(rows):,} {purpose}" for purpose, rows in parts.items() if len(rows)))
+    if config.augmentation is not None:
+        _say(console, f"      changed anew in each epoch: {config.augmentation}")
     if is_drawn(dataset):
         _say(console, f"NOTE: {clean(dataset.note)}", style="bold yellow")
 
@@ -219,12 +239,13 @@ def _experiment_table() -> str:
     rows += [_experiment_row(experiment) for experiment in EXPERIMENTS]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "experiments:\n" + "\n".join(f"  {line}" for line in lines)
+    names = [f"{experiment.task} {experiment.name}" for experiment in BEYOND]
+    purposes = [f"{name:{max(map(len, names))}}  {each.purpose}" for name, each in zip(names, BEYOND, strict=True)]
+    return "\n  ".join(["experiments:", *lines]) + "\n\n" + "\n  ".join(["beyond the reports:", *purposes])
 
 
 def _experiment_row(experiment: Experiment) -> tuple[str, ...]:
-    outputs = 10 if experiment.task == "multiclass" else 1
-    layers = "-".join(map(str, (784, *experiment.hidden, outputs)))
+    layers = "-".join(map(str, experiment.sizes))
     return (
         experiment.task,
         experiment.name,
@@ -232,5 +253,5 @@ def _experiment_row(experiment: Experiment) -> tuple[str, ...]:
         f"{experiment.optimizer} {experiment.learning_rate:g}",
         str(experiment.batch_size),
         str(experiment.epochs),
-        f"{experiment.reported.test_accuracy:.2f}",
+        f"{experiment.reported.test_accuracy:.2f}" if experiment.is_reported else "-",
     )

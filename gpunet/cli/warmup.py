@@ -1,4 +1,4 @@
-"""`gpunet warmup`: the kernels of the reports' experiments, compiled before they are wanted."""
+"""`gpunet warmup`: the kernels of the experiments, compiled before they are wanted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def make_parser(prog: str) -> Parser:
     parser = Parser(
         prog=prog,
-        description="Compile the CUDA kernels of the reports' experiments for a GPU, so that training begins at once.\n"
+        description="Compile the CUDA kernels of the experiments for a GPU, so that training begins at once.\n"
         "They are kept on disk, in the folder that GPUNET_CACHE names, or else in the user's cache folder.",
     )
     parser.add_argument("--device", type=whole_number, default=0, metavar="N", help="which GPU, from 0 (default: 0)")

@@ -9,8 +9,8 @@
 
 `compare` trains a network once on the backend under test, behind `CheckedOps`: each operation is given to NumPy in
 float64 with the very inputs that the backend had, and each step with the very state. An error counts in units of its
-tolerance, so 1 is the limit everywhere. Integers, random numbers and orders of rows must agree exactly. NaN, or a
-difference where there may be none, is an infinite error.
+tolerance, so 1 is the limit everywhere. Integers, random numbers, orders of rows and augmented images must agree
+exactly. NaN, or a difference where there may be none, is an infinite error.
 
 `Comparison.as_json()`, which `gpunet equivalence` writes to equivalence.json, is a dictionary of
 

@@ -21,7 +21,7 @@ from gpunet.equivalence.tolerances import (
     sum_bound,
     update_bounds,
 )
-from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, Step
+from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, RowWeights, Step, Warp
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.parameters import ParameterLayout, named_views
 
@@ -31,18 +31,21 @@ STATE = ("parameters", "m", "v")  # what an update writes, where the optimizer h
 class StepSeen(NamedTuple):
     """A training step that the backend under test has made, on the host.
 
-    rows: int32 ``[P, B]``, of the data set, and the scale of its values. dropouts: of each layer's input. before: the
+    images: ``[N, I]``, the data set as it was given, or as this epoch's augmentation makes it. rows: int32 ``[P, B]``
+    of it, and the scale of its values. dropouts: of each layer's input. before: the
     optimizer's state in front of it, float64, its gradient zero. after: {"parameters", "m", "v"} as far as there are
-    any. row_loss: ``[P, B]``.
+    any. row_loss: ``[P, B]``. shares: of the rows in the batch's loss, ``[P, B]``, None where all count alike.
     """
 
     step: Step
+    images: np.ndarray
     rows: np.ndarray
     scale: float
     dropouts: tuple[Dropout | None, ...]
     before: OptimizerState
     after: dict[str, np.ndarray]
     row_loss: np.ndarray
+    shares: np.ndarray | None = None
 
 
 class CheckedOps:
@@ -133,14 +136,14 @@ class CheckedOps:
         error = self._backward_error(exact_dz, exact_weight, exact_a, out, activation, factor)
         self.findings.add("dense_backward", self._place(weight), _shapes(exact_dz, exact_weight, -1), {"out": error})
 
-    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("softmax_cross_entropy", logits, labels, row_loss, hits, dlogits)
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("softmax_cross_entropy", logits, labels, row_loss, hits, dlogits, shares)
 
-    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("binary_cross_entropy", logits, labels, row_loss, hits, dlogits)
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("binary_cross_entropy", logits, labels, row_loss, hits, dlogits, shares)
 
-    def squared_error(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("squared_error", logits, labels, row_loss, hits, dlogits)
+    def squared_error(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("squared_error", logits, labels, row_loss, hits, dlogits, shares)
 
     def dense_head(
         self,
@@ -176,7 +179,7 @@ class CheckedOps:
             step=step,
         )
         errors = {"logits": self._forward_error(exact_x, exact_weight, exact_bias, logits, "identity")}
-        errors |= self._loss_errors(loss, logits, self._labels_of(batch), row_loss, hits, dlogits)
+        errors |= self._loss_errors(loss, logits, self._labels_of(batch), row_loss, hits, dlogits, batch.shares)
         if dx is not None:
             factor = self._dropout_factor(dropout, step, exact_x.shape)
             arguments = self._float64(dlogits), exact_weight, self._float64(x), dx, activation, factor
@@ -210,7 +213,9 @@ class CheckedOps:
         batch = layers[0].x
         if isinstance(batch, Batch):
             rows, dropouts = self._host(batch.rows), tuple(self._dropout(layer.dropout) for layer in layers)
-            self._judge(StepSeen(self._step(step), rows, batch.scale, dropouts, before, after, self._row_loss))
+            data = self._data_set(batch), rows, batch.scale
+            shares = None if batch.shares is None else self._float64(batch.shares)
+            self._judge(StepSeen(self._step(step), *data, dropouts, before, after, self._row_loss, shares))
 
     def adam(self, state: OptimizerState, step: Step) -> None:
         self._update("adam", state, step)
@@ -239,8 +244,9 @@ class CheckedOps:
                 of_row, layers, state, its_step, row_loss=row_loss[:, one], hits=hits[:, one], activation=activation
             )
             after, rows = {"parameters": self._host(state.parameters)}, self._host(of_row.rows)
+            data = self._data_set(batch), rows, batch.scale
             arguments = (None,) * len(layers), before, after, self._host(row_loss[:, one])
-            errors = self._judge(StepSeen(self._step(its_step), rows, batch.scale, *arguments))
+            errors = self._judge(StepSeen(self._step(its_step), *data, *arguments))
             self.findings.add("per_sample_sgd", "all layers", _network_text(layers), errors)
 
     def shuffle(self, split_rows: Any, seeds: Any, epoch: Any, out: Any) -> None:
@@ -250,6 +256,16 @@ class CheckedOps:
         self._exact.shuffle(*arguments, expected)
         self.findings.add("shuffle", "epoch", _shapes(expected), {"out": exactly(self._host(out), expected)})
 
+    def augment(self, images: Any, warp: Warp, epoch: Any, out: Any) -> None:
+        given, number = self._data_sets[id(images)][1], self._host(epoch)
+        arrays = {name: self._host(getattr(warp, name)) for name in ("table", "keys", "rows")}
+        expected = self._bytes(out, given.shape[1]).copy()
+        self.ops.augment(images, warp, epoch, out)
+        self._exact.augment(given, replace(warp, **arrays), number, expected)
+        self._data_sets[id(out)] = out, expected
+        errors = {"out": exactly(self._bytes(out, given.shape[1]), expected)}
+        self.findings.add("augment", "epoch", f"{len(warp.rows)} x {warp.side} x {warp.side}", errors)
+
     def follow_order(self, row_order: Any, epoch: Any, out: Any) -> None:
         arguments = self._host(row_order), self._host(epoch)
         self.ops.follow_order(row_order, epoch, out)
@@ -257,21 +273,41 @@ class CheckedOps:
         self._exact.follow_order(*arguments, expected)
         self.findings.add("follow_order", "epoch", _shapes(expected), {"out": exactly(self._host(out), expected)})
 
+    def row_shares(self, weights: Any, rows: Any, batch_size: int, out: Any) -> None:
+        exact_weights, exact_rows = self._float64(weights), self._host(rows)
+        self.ops.row_shares(weights, rows, batch_size, out)
+        expected = np.empty(exact_rows.shape)
+        self._exact.row_shares(exact_weights, exact_rows, batch_size, expected)
+        error = in_units(self._host(out), expected, sum_bound(FLOAT32, batch_size, expected))
+        self.findings.add("row_shares", "epoch", f"{_shapes(expected)} by {batch_size}", {"out": error})
+
     def batch_sums(
-        self, row_loss: Any, hits: Any, batch_size: int, epoch: Any, loss_sums: Any, hit_counts: Any
+        self,
+        row_loss: Any,
+        hits: Any,
+        batch_size: int,
+        epoch: Any,
+        loss_sums: Any,
+        hit_counts: Any,
+        weights: RowWeights | None = None,
     ) -> None:
         exact_loss, exact_hits, number = self._float64(row_loss), self._host(hits), self._host(epoch)
         expected_sums, expected_counts = self._float64(loss_sums), self._host(hit_counts)
-        self.ops.batch_sums(row_loss, hits, batch_size, epoch, loss_sums, hit_counts)
+        exact_weights = weights and self._weights_of(weights)
         magnitude = np.zeros_like(expected_sums)
-        self._exact.batch_sums(np.abs(exact_loss), exact_hits, batch_size, number, magnitude, expected_counts)
-        self._exact.batch_sums(exact_loss, exact_hits, batch_size, number, expected_sums, expected_counts)
-        # Other epochs' sums must not change at all.
-        bound = np.where(magnitude > 0, sum_bound(FLOAT32, batch_size, magnitude), 0)
+        arguments = exact_hits, batch_size, number
+        self._exact.batch_sums(np.abs(exact_loss), *arguments, magnitude, self._host(hit_counts), exact_weights)
+        self.ops.batch_sums(row_loss, hits, batch_size, epoch, loss_sums, hit_counts, weights)
+        self._exact.batch_sums(exact_loss, *arguments, expected_sums, expected_counts, exact_weights)
         errors = {
-            "loss_sums": in_units(self._host(loss_sums), expected_sums, bound),
+            "loss_sums": in_units(self._host(loss_sums), expected_sums, _sums_bound(batch_size, magnitude)),
             "hit_counts": exactly(self._host(hit_counts), expected_counts),
         }
+        if weights is not None:
+            expected = exact_weights.sums
+            # This epoch's alone may be off.
+            of_epoch = np.where(np.arange(len(expected))[:, None, None] == number, expected, 0)
+            errors["weight_sums"] = in_units(self._host(weights.sums), expected, _sums_bound(batch_size, of_epoch))
         self.findings.add("batch_sums", "epoch", f"{_shapes(exact_loss)} by {batch_size}", errors)
 
     def advance(self, epoch: Any) -> None:
@@ -284,13 +320,21 @@ class CheckedOps:
     def _host(self, array: Any) -> np.ndarray:
         return self.ops.to_host(array)
 
+    def _bytes(self, images: Any, pixels: int) -> np.ndarray:
+        """A data set of bytes, uint8 ``[N, pixels]``, whether it lies in bytes or in words."""
+        return self._host(images).view(np.uint8)[:, :pixels]
+
     def _float64(self, array: Any) -> np.ndarray:
         return self._host(array).astype(np.float64)
 
     def _rows_of(self, batch: Batch) -> np.ndarray:
         """The batch as it stands in the data set: float64 ``[P, B, I]``."""
-        _, images = self._data_sets[id(batch.images)]
+        images = self._data_set(batch)
         return images[self._host(batch.rows)].astype(np.float64) * float(np.float32(batch.scale))
+
+    def _data_set(self, batch: Batch) -> np.ndarray:
+        """``[N, I]``, not what the backend has made of it."""
+        return self._data_sets[id(batch.images)][1]
 
     def _labels_of(self, batch: Batch) -> np.ndarray:
         return self._host(batch.labels)[self._host(batch.rows)]
@@ -326,6 +370,10 @@ class CheckedOps:
         gradient = np.zeros_like(arrays["parameters"])
         return replace(state, gradient=gradient, gradient_views=(), **arrays, **constants)
 
+    def _weights_of(self, weights: RowWeights) -> RowWeights:
+        """On the host, in float64, its sums a copy."""
+        return RowWeights(self._float64(weights.weights), self._host(weights.rows), self._float64(weights.sums))
+
     def _place(self, weight: Any) -> str:
         """The layer with this weight. A network's views of its parameters are made once."""
         for index, known in enumerate(self._weights, start=1):
@@ -351,18 +399,28 @@ class CheckedOps:
         derivative = activation_derivative(activation, a) * factor
         return in_units(actual, expected * factor, dense_backward_bound(dz, weight, derivative))
 
-    def _loss(self, loss: str, logits: Any, labels: Any, row_loss: Any, hits: Any, dlogits: Any | None) -> None:
-        getattr(self.ops, loss)(logits, labels, row_loss, hits, dlogits)
-        errors = self._loss_errors(loss, logits, self._host(labels), row_loss, hits, dlogits)
+    def _loss(
+        self, loss: str, logits: Any, labels: Any, row_loss: Any, hits: Any, dlogits: Any | None, shares: Any | None
+    ) -> None:
+        getattr(self.ops, loss)(logits, labels, row_loss, hits, dlogits, shares)
+        errors = self._loss_errors(loss, logits, self._host(labels), row_loss, hits, dlogits, shares)
         self.findings.add(loss, f"layer {len(self._weights)}", _shapes(self._host(logits)), errors)
 
     def _loss_errors(
-        self, loss: str, logits: Any, labels: np.ndarray, row_loss: Any, hits: Any, dlogits: Any | None
+        self,
+        loss: str,
+        logits: Any,
+        labels: np.ndarray,
+        row_loss: Any,
+        hits: Any,
+        dlogits: Any | None,
+        shares: Any | None,
     ) -> dict[str, float]:
         logits = self._float64(logits)
         expected_loss, expected_hits = np.empty(labels.shape), np.empty(labels.shape, np.uint8)
         expected_gradient = np.empty(logits.shape)
-        getattr(self._exact, loss)(logits, labels, expected_loss, expected_hits, expected_gradient)
+        shares = None if shares is None else self._float64(shares)
+        getattr(self._exact, loss)(logits, labels, expected_loss, expected_hits, expected_gradient, shares)
         loss_bound, gradient_bound = loss_bounds(loss, logits, labels, expected_loss, expected_gradient)
         errors = {
             "row_loss": in_units(self._host(row_loss), expected_loss, loss_bound),
@@ -431,6 +489,11 @@ def activation_derivative(activation: str, a: np.ndarray) -> np.ndarray:
     derivative = np.ones_like(a)
     ACTIVATIONS[activation][1](derivative, a, np.empty_like(a))
     return derivative
+
+
+def _sums_bound(batch_size: int, magnitude: np.ndarray) -> np.ndarray:
+    """Of sums over batches, of which those of other epochs, of no magnitude, must not change at all."""
+    return np.where(magnitude > 0, sum_bound(FLOAT32, batch_size, magnitude), 0)
 
 
 def _shapes(array: np.ndarray, weight: np.ndarray | None = None, direction: int = 1) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.augmentation import Augmentation
 from gpunet.equivalence.checked_ops import CheckedOps, StepSeen
 from gpunet.equivalence.errors import Finding, agrees, finite
 from gpunet.equivalence.steps import RestartedSteps, StepError
@@ -113,6 +114,7 @@ def compare(
     epochs: int = 1,
     batch_size: int = 64,
     shuffle: str = "each epoch",
+    augmentation: Augmentation | None = None,
     repeat: bool = False,
     on_step: Callable[[StepError], None] | None = None,
 ) -> Comparison:
@@ -136,9 +138,10 @@ def compare(
         epochs=epochs,
         batch_size=batch_size,
         shuffle=shuffle,
+        augmentation=augmentation,
     )
     exact, float32 = (_trained(make_network(NumpyOps(dtype)), run) for dtype in (np.float64, np.float32))
-    restarted = RestartedSteps(make_network(NumpyOps(np.float64)), images, labels)
+    restarted = RestartedSteps(make_network(NumpyOps(np.float64)), labels)
 
     def judge(seen: StepSeen) -> dict[str, float]:
         step = restarted.judge(seen)

@@ -51,15 +51,13 @@ class StepError:
 class RestartedSteps:
     """Judges each `StepSeen` of a run, and keeps what it found in `steps`.
 
-    network: like the one under test, on `NumpyOps(float64)`; its parameters are overwritten. images and labels: the
-    data set as it was given.
+    network: like the one under test, on `NumpyOps(float64)`; its parameters are overwritten. labels: of the data set.
     """
 
-    def __init__(self, network: MLP, images: np.ndarray, labels: np.ndarray) -> None:
+    def __init__(self, network: MLP, labels: np.ndarray) -> None:
         self.network = network
         self.steps: list[StepError] = []
         self._ops = network.ops
-        self._images, _ = self._ops.images(images)
         self._labels = self._ops.asarray(labels, np.int32)
         self._works: dict[int, Workspace] = {}
 
@@ -70,7 +68,7 @@ class RestartedSteps:
             self._works[rows] = Workspace(network, rows)
         work = self._works[rows]
         scale = float(np.float32(seen.scale))  # as the backend has it
-        batch = Batch(self._images, self._labels, seen.rows, scale, work.x, work.y)
+        batch = Batch(seen.images, self._labels, seen.rows, scale, work.x, work.y, seen.shares)
         network.parameters[:] = seen.before.parameters
         # The network's own parameters and gradient, so that the state's views are those that its launches write to.
         state = replace(
@@ -86,7 +84,8 @@ class RestartedSteps:
         bounds = _bounds(network, seen, work, row_loss)
         errors = {"row_loss": in_units(seen.row_loss, row_loss, bounds["row_loss"])}
         errors |= {name: in_units(seen.after[name], getattr(state, name), bounds[name]) for name in seen.after}
-        step = StepError(seen.step.number + 1, float(seen.row_loss.mean(dtype=np.float64)), errors)
+        loss = np.average(seen.row_loss.astype(np.float64), axis=1, weights=seen.shares).mean()
+        step = StepError(seen.step.number + 1, float(loss), errors)
         self.steps.append(step)
         return step
 
@@ -108,7 +107,8 @@ def _bounds(network: MLP, seen: StepSeen, work: Workspace, row_loss: np.ndarray)
         name = activation if index < len(layers) - 1 else "identity"
         of_input = None if index == 0 else errors[index] * factors[index]
         errors.append(dense_forward_bound(read[index], weight, bias, name, of_input))
-    loss_bound, dz_error = loss_bounds(network.loss, work.logits, work.y, row_loss, work.dz[-1], errors[-1])
+    losses = work.logits, work.y, row_loss, work.dz[-1]
+    loss_bound, dz_error = loss_bounds(network.loss, *losses, errors[-1], seen.shares)
 
     # Backward, and with it the gradient of each layer.
     gradient_bound = np.zeros_like(seen.before.parameters)

@@ -93,8 +93,11 @@ def loss_bounds(
     row_loss: np.ndarray,
     dlogits: np.ndarray,
     logits_error: np.ndarray | None = None,
+    shares: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of the rows' losses ``[P, B]`` and the logits' gradients ``[P, B, C]``, given both as they should be.
+
+    shares: by what share each row's loss counts in the batch's, positive, ``[P, B]``; 1 / B of each where None.
 
     Each is within a few roundings of the truth (`LOSS`) and as many more as the sum over a row takes, relative to
     itself. A logit's distance from the maximum is rounded before its exponential is taken, which is off by as many
@@ -113,13 +116,15 @@ def loss_bounds(
         gradient_bound = LOSS * EPS * np.abs(dlogits) + TINY
     if logits_error is None:
         return loss_bound, gradient_bound
+    share = np.full(row_loss.shape, 1 / rows) if shares is None else shares
     if loss == "squared_error":
-        error = np.abs(dlogits) * (classes * rows / 2)
+        of_row = share[..., None] * 2 / classes
+        error = np.abs(dlogits) / of_row
         loss_bound += ((2 * error + logits_error) * logits_error).mean(axis=-1)
-        return loss_bound, gradient_bound + 2 * logits_error / (classes * rows)
+        return loss_bound, gradient_bound + of_row * logits_error
     growth = np.expm1((2 if classes > 1 else 1) * logits_error.max(axis=-1))
     own = np.take_along_axis(dlogits, (labels if classes > 1 else np.zeros_like(labels))[..., None], axis=-1)[..., 0]
-    loss_bound += rows * np.abs(own) * growth
+    loss_bound += np.abs(own) / share * growth
     return loss_bound, gradient_bound + np.abs(dlogits) * growth[..., None]
 
 

@@ -30,9 +30,11 @@ class Step:
 class Batch:
     """Rows of a data set, for each network its own.
 
-    images: uint8 or float ``[N, I]``; a pixel counts as ``images * scale``. labels: int32 ``[N]``. rows: int32 ``[P,
-    B]``. x ``[P, B, I]`` and y int32 ``[P, B]`` are work arrays that `Ops.gather` fills; a backend whose kernels
-    gather as they read leaves them None.
+    images: uint8 or float ``[N, I]``; a pixel counts as ``images * scale``. labels: int32 ``[N]``, or for the squared
+    error targets, float ``[N, O]``, where the backend `takes_targets`. rows: int32 ``[P, B]``. x ``[P, B, I]`` and y
+    int32 ``[P, B]`` (of targets float ``[P, B, O]``) are work arrays that `Ops.gather` fills; a backend whose kernels
+    gather as they read leaves them None. shares: ``[P, B]``, by what share each row's loss counts in the batch's (see
+    `Ops.row_shares`), or None where all count alike, 1 / B.
     """
 
     images: Array
@@ -41,6 +43,20 @@ class Batch:
     scale: float
     x: Array
     y: Array
+    shares: Array | None = None
+
+
+@dataclass(frozen=True)
+class RowWeights:
+    """What the rows of an epoch count: each the weight of its image.
+
+    weights: float ``[N]``, of the data set's images. rows: int32 ``[P, n]``, those of the epoch, in order. sums:
+    ``[epochs, P, S]``, where the sums of the batches' weights go.
+    """
+
+    weights: Array
+    rows: Array
+    sums: Array
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,22 @@ class Dropout:
     thresholds: Array
     scales: Array
     layer: int
+
+
+@dataclass(frozen=True)
+class Warp:
+    """How `Augmentation` changes images, as `Ops.augment` needs it. See `gpunet.augmentation`.
+
+    table: int32 ``[4, 1024]``: cosine, sine, 1 / size and shift in pixels of each draw, in 16.16 fixed point. keys:
+    uint32 ``[n]``, of the images that are changed. rows: int32 ``[n]``, which of the data set's images these are. side:
+    of the square images, in pixels. seed: of the draws.
+    """
+
+    table: Array
+    keys: Array
+    rows: Array
+    side: int
+    seed: int
 
 
 class LayerGradient(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.kernels import augment as augmentation
 from gpunet.kernels import dense_head as head
 from gpunet.kernels import epoch as epoch_kernels
 from gpunet.kernels import optimizers
@@ -30,7 +31,7 @@ from gpunet.kernels.launch import (
 from gpunet.kernels.per_sample_sgd import per_sample_sgd
 from gpunet.kernels.softmax_cross_entropy import softmax_cross_entropy
 from gpunet.kernels.squared_error import squared_error
-from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
+from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, RowWeights, Step, Warp
 from gpunet.ops.device_memory import DeviceMemory, SimulatorMemory
 from gpunet.ops.replay import Replay
 
@@ -46,6 +47,7 @@ class CudaOps:
     """Operations on CuPy arrays of float32 on one device, or on NumPy arrays in the simulator."""
 
     cache_bytes = None  # the more networks side by side, the better a device is used
+    takes_targets = False  # the loss kernels read class indices
 
     def __init__(self, device: int = 0, *, graphs: bool = True) -> None:
         """graphs: replay captured lists of launches as CUDA graphs; where not, they are launched one by one."""
@@ -173,14 +175,14 @@ class CudaOps:
             stream=self._stream,
         )
 
-    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("softmax_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits)
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("softmax_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits, shares)
 
-    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("binary_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits)
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("binary_cross_entropy", logits, self._flat(labels), row_loss, hits, dlogits, shares)
 
-    def squared_error(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        self._loss("squared_error", logits, self._flat(labels), row_loss, hits, dlogits)
+    def squared_error(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        self._loss("squared_error", logits, self._flat(labels), row_loss, hits, dlogits, shares)
 
     def dense_head(
         self,
@@ -205,7 +207,7 @@ class CudaOps:
         labels = GatheredLabels(self._flat(batch.labels), self._flat(batch.rows), _pitch(batch.rows))
         if isinstance(x, Batch) or not head.fits(outputs):
             self.dense_forward(x, weight, bias, logits, dropout=dropout, step=step)
-            self._loss(loss, logits, labels, row_loss, hits, dlogits)
+            self._loss(loss, logits, labels, row_loss, hits, dlogits, batch.shares)
             if dx is not None:
                 self.dense_backward(dlogits, weight, x, dx, activation=activation, dropout=dropout, step=step)
             return
@@ -226,6 +228,7 @@ class CudaOps:
             outputs=outputs,
             parameter_pitch=_pitch(weight),
             loss_pitch=_pitch(row_loss),
+            shares=self._shares(batch.shares, row_loss),
             activation=activation,
             dropout=self._dropout(dropout),
             step=self._step(step),
@@ -337,13 +340,30 @@ class CudaOps:
         arrays = map(self._flat, (split_rows, seeds, epoch, out))
         epoch_kernels.shuffle(*arrays, networks=networks, length=length, stream=self._stream)
 
+    def augment(self, images: Any, warp: Warp, epoch: Any, out: Any) -> None:
+        """images and out: uint32 words."""
+        arrays = map(self._flat, (images.view(np.uint8), warp.table, warp.keys, warp.rows, epoch, out))
+        augmentation.augment(*arrays, seed=warp.seed, count=len(warp.rows), side=warp.side, stream=self._stream)
+
     def follow_order(self, row_order: Any, epoch: Any, out: Any) -> None:
         networks, length = out.shape
         arrays = map(self._flat, (row_order, epoch, out))
         epoch_kernels.follow_order(*arrays, networks=networks, length=length, stream=self._stream)
 
+    def row_shares(self, weights: Any, rows: Any, batch_size: int, out: Any) -> None:
+        networks, length = out.shape
+        weights, rows, out = map(self._flat, (weights, rows, out))
+        epoch_kernels.row_shares(weights, rows, batch_size, out, networks=networks, length=length, stream=self._stream)
+
     def batch_sums(
-        self, row_loss: Any, hits: Any, batch_size: int, epoch: Any, loss_sums: Any, hit_counts: Any
+        self,
+        row_loss: Any,
+        hits: Any,
+        batch_size: int,
+        epoch: Any,
+        loss_sums: Any,
+        hit_counts: Any,
+        weights: RowWeights | None = None,
     ) -> None:
         networks, length = row_loss.shape
         epoch_kernels.batch_sums(
@@ -353,6 +373,7 @@ class CudaOps:
             self._flat(epoch),
             self._flat(loss_sums),
             self._flat(hit_counts),
+            weights and tuple(map(self._flat, (weights.weights, weights.rows, weights.sums))),
             networks=networks,
             length=length,
             stream=self._stream,
@@ -393,7 +414,17 @@ class CudaOps:
         step = step or self._no_step
         return StepCounter(self._flat(step.epoch), step.index, step.per_epoch)
 
-    def _loss(self, loss: str, logits: Any, labels: Any, row_loss: Any, hits: Any, dlogits: Any | None) -> None:
+    def _shares(self, shares: Any | None, row_loss: Any) -> Any:
+        """Shares as kernels read them, in the places of row_loss."""
+        if shares is None:
+            return None
+        if shares.strides != row_loss.strides:
+            raise ValueError(f"shares must lie in memory as row_loss does, not with strides of {shares.strides} bytes")
+        return self._flat(shares)
+
+    def _loss(
+        self, loss: str, logits: Any, labels: Any, row_loss: Any, hits: Any, dlogits: Any | None, shares: Any | None
+    ) -> None:
         networks, rows, classes = logits.shape
         LOSSES[loss](
             self._flat(logits),
@@ -405,6 +436,7 @@ class CudaOps:
             rows=rows,
             classes=classes,
             loss_pitch=_pitch(row_loss),
+            shares=self._shares(shares, row_loss),
             stream=self._stream,
         )
 

@@ -9,8 +9,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from gpunet import counter_rng
-from gpunet.ops import jit_layers, jit_losses, jit_optimizers, jit_per_sample_sgd, jit_shuffle
-from gpunet.ops.contract import Batch, OptimizerState, Step
+from gpunet.ops import (
+    jit_augment,
+    jit_layers,
+    jit_losses,
+    jit_optimizers,
+    jit_per_sample_sgd,
+    jit_shuffle,
+    numpy_augment,
+)
+from gpunet.ops.contract import Batch, OptimizerState, Step, Warp
 from gpunet.ops.numpy_ops import NumpyOps
 
 # Rows between which Ctrl-C is heeded in per-sample SGD: a few hundredths of a second at most.
@@ -27,10 +35,17 @@ class JitOps(NumpyOps):
     name = "jit"
 
     def gather(self, batch: Batch) -> None:
+        if batch.labels.ndim == 2:  # targets
+            super().gather(batch)
+            return
         for p in range(len(batch.x)):
             jit_layers.gather(batch.images, batch.labels, batch.rows[p], batch.scale, batch.x[p], batch.y[p])
 
-    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        """As the other losses: compiled where all rows count alike, NumPy's where they do not."""
+        if shares is not None:
+            super().softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, shares)
+            return
         e = self._scratch("e", logits.shape, logits.dtype) if dlogits is None else dlogits
         for p in range(len(e)):
             jit_losses.below_maximum(logits[p], labels[p], row_loss[p], hits[p], e[p])
@@ -38,7 +53,10 @@ class JitOps(NumpyOps):
         for p in range(len(e)):
             jit_losses.softmax_cross_entropy(labels[p], row_loss[p], e[p], dlogits is not None)
 
-    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        if shares is not None:
+            super().binary_cross_entropy(logits, labels, row_loss, hits, dlogits, shares)
+            return
         written = self._scratch("e", logits.shape, logits.dtype) if dlogits is None else dlogits
         for p in range(len(written)):
             jit_losses.binary_cross_entropy(logits[p], labels[p], row_loss[p], hits[p], written[p])
@@ -93,6 +111,10 @@ class JitOps(NumpyOps):
         table = self._scratch("places", (1 << (out.shape[1] - 1).bit_length(),), np.dtype(np.uint32))
         for p in range(len(out)):
             jit_shuffle.shuffle(split_rows[p], keys[p], table, out[p])
+
+    def augment(self, images: np.ndarray, warp: Warp, epoch: np.ndarray, out: np.ndarray) -> None:
+        placed = numpy_augment.coefficients(warp, int(epoch[0]))
+        jit_augment.augment(images, warp.rows, placed, warp.side, out)
 
     # Parts of the layers' operations
 

@@ -4,7 +4,8 @@ Each function has the same parameters:
 
 logits: ``[P, B, C]``, C-contiguous. labels: integers ``[P, B]``. row_loss: ``[P, B]``, written. hits: uint8 ``[P, B]``,
 written: 1 where the prediction is the label (0 where a logit is NaN). dlogits: ``[P, B, C]``, the gradient of the
-mean loss over the B rows, written; None when only losses are wanted. scratch: a `Scratch`.
+mean loss over the B rows, written; None when only losses are wanted. scratch: a `Scratch`. shares: ``[P, B]``, by what
+share each row counts in a weighted mean, or None where all count alike, 1 / B; row losses and hits are as without.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from gpunet.ops.scratch import Scratch
 
 
-def softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scratch) -> None:
+def softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scratch, shares=None) -> None:
     """loss = log sum_j exp(z_j - z_y), d loss / dz = softmax(z) - onehot(y), for C >= 2 classes.
 
     Nothing overflows, since the row's maximum is subtracted, and nothing cancels: with e_j = exp(z_j - max z) and
@@ -46,14 +47,17 @@ def softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scra
 
     if dlogits is not None:
         factor = np.add(rest, e_target, out=e_target)
-        np.multiply(factor, rows[1], out=factor)
-        np.reciprocal(factor, out=factor)
+        if shares is None:
+            np.multiply(factor, rows[1], out=factor)
+            np.reciprocal(factor, out=factor)
+        else:
+            np.divide(shares, factor, out=factor)
         np.multiply(dlogits, factor[..., None], out=dlogits)
         np.negative(rest, out=rest)
         dlogits.reshape(-1)[target] = np.multiply(rest, factor, out=rest)
 
 
-def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scratch) -> None:
+def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scratch, shares=None) -> None:
     """loss = softplus(s), d loss / dz = sign * sigmoid(s), with s = z for label 0 and s = -z for label 1; C = 1.
 
     Both come from e = exp(-|s|), which never overflows: softplus(s) = max(s, 0) + log1p(e), and
@@ -75,7 +79,9 @@ def binary_cross_entropy(logits, labels, row_loss, hits, dlogits, scratch: Scrat
         np.exp(t, out=t)
         np.add(e, one, out=e)
         np.divide(t, e, out=t)
-        if rows[1] > 1:
+        if shares is not None:
+            np.multiply(sign, shares, out=sign)
+        elif rows[1] > 1:
             np.multiply(sign, 1 / rows[1], out=sign)
         np.multiply(t, sign, out=dlogits[..., 0])
 
@@ -96,15 +102,19 @@ _BINARY_CONSTANTS = {
 SIGNS = {kind: constants[0] for kind, constants in _BINARY_CONSTANTS.items()}
 
 
-def squared_error(logits, labels, row_loss, hits, dlogits, scratch: Scratch) -> None:
+def squared_error(logits, labels, row_loss, hits, dlogits, scratch: Scratch, shares=None) -> None:
     """loss = mean over the C outputs of (z - t)^2, as PyTorch's MSELoss; t is the label itself for C = 1, else one-hot.
 
-    The prediction is the largest output, or for C = 1 whether it is above one half.
+    The prediction is the largest output, or for C = 1 whether it is above one half. Where labels are targets
+    themselves, float ``[P, B, C]``, there are no hits.
     """
-    rows, outputs = labels.shape, logits.shape[-1]
+    rows, outputs = labels.shape[:2], logits.shape[-1]
     error = scratch("e", logits.shape, logits.dtype) if dlogits is None else dlogits
     np.copyto(error, logits)
-    if outputs == 1:
+    if labels.ndim == 3:
+        hits[:] = 0
+        np.subtract(error, labels, out=error)
+    elif outputs == 1:
         np.equal(np.greater(logits[..., 0], 0.5, out=scratch("is_one", rows, np.bool_)), labels, out=hits)
         np.subtract(error[..., 0], labels, out=error[..., 0], casting="same_kind")
     else:
@@ -116,7 +126,9 @@ def squared_error(logits, labels, row_loss, hits, dlogits, scratch: Scratch) -> 
     np.multiply(row_loss, 1 / outputs, out=row_loss)
     np.multiply(hits, np.equal(row_loss, row_loss, out=scratch("is_number", rows, np.bool_)), out=hits)
     if dlogits is not None:
-        np.multiply(dlogits, 2 / (outputs * rows[1]), out=dlogits)
+        np.multiply(dlogits, 2 / (outputs * (rows[1] if shares is None else 1)), out=dlogits)
+        if shares is not None:
+            np.multiply(dlogits, shares[..., None], out=dlogits)
 
 
 LOSSES = {

@@ -15,8 +15,8 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from gpunet import counter_rng
-from gpunet.ops import host_memory, numpy_losses, numpy_per_sample_sgd
-from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, Step
+from gpunet.ops import host_memory, numpy_augment, numpy_losses, numpy_per_sample_sgd
+from gpunet.ops.contract import Batch, Dropout, LayerGradient, OptimizerState, RowWeights, Step, Warp
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.scratch import Scratch
 
@@ -36,6 +36,7 @@ class NumpyOps:
 
     name = "numpy"
     cache_bytes = CACHE_BYTES
+    takes_targets = True  # labels may be float [N, O], for the squared error
 
     def __init__(self, dtype: Any = np.float32) -> None:
         self.dtype = np.dtype(dtype)
@@ -109,7 +110,7 @@ class NumpyOps:
             batch.images.take(batch.rows, axis=0, out=pixels, mode="clip")
             np.copyto(batch.x, pixels)
             np.multiply(batch.x, batch.scale, out=batch.x)
-        batch.labels.take(batch.rows, out=batch.y, mode="clip")
+        batch.labels.take(batch.rows, axis=0, out=batch.y, mode="clip")
 
     def dense_forward(
         self,
@@ -151,15 +152,15 @@ class NumpyOps:
             np.multiply(out, self._dropout_factor(dropout, step, out.shape), out=out)
         self._times_derivative(out, a, activation)
 
-    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        """See `gpunet.ops.numpy_losses`, as for the other two losses."""
-        numpy_losses.softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch)
+    def softmax_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        """See `gpunet.ops.numpy_losses`, as for the other two losses. shares lies in memory as row_loss does."""
+        numpy_losses.softmax_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch, shares)
 
-    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        numpy_losses.binary_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch)
+    def binary_cross_entropy(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        numpy_losses.binary_cross_entropy(logits, labels, row_loss, hits, dlogits, self._scratch, shares)
 
-    def squared_error(self, logits, labels, row_loss, hits, dlogits=None) -> None:
-        numpy_losses.squared_error(logits, labels, row_loss, hits, dlogits, self._scratch)
+    def squared_error(self, logits, labels, row_loss, hits, dlogits=None, shares=None) -> None:
+        numpy_losses.squared_error(logits, labels, row_loss, hits, dlogits, self._scratch, shares)
 
     def dense_head(
         self,
@@ -185,7 +186,7 @@ class NumpyOps:
         uint8 ``[P, B]``. dx: ``[P, B, I]``, the gradient in front of the hidden layer's `activation`.
         """
         self.dense_forward(x, weight, bias, logits, dropout=dropout, step=step)
-        getattr(self, loss)(logits, batch.y, row_loss, hits, dlogits)
+        getattr(self, loss)(logits, batch.y, row_loss, hits, dlogits, batch.shares)
         if dx is not None:
             self.dense_backward(dlogits, weight, x, dx, activation=activation, dropout=dropout, step=step)
 
@@ -277,9 +278,27 @@ class NumpyOps:
         for network, places in enumerate(order):
             np.take(split_rows[network], places, out=out[network], mode="clip")
 
+    def augment(self, images: np.ndarray, warp: Warp, epoch: np.ndarray, out: np.ndarray) -> None:
+        """Rows of out = the same rows of images, changed as the warp has it in this epoch; its other rows stay.
+
+        images and out: uint8 images as `Ops.images` lays them. epoch: int32 ``[1]``. See `gpunet.ops.numpy_augment`.
+        """
+        numpy_augment.augment(images, warp, int(epoch[0]), out, self._scratch)
+
     def follow_order(self, row_order: np.ndarray, epoch: np.ndarray, out: np.ndarray) -> None:
         """out = row_order[epoch]: the rows of an order that was laid down beforehand, int32 ``[epochs, P, n]``."""
         np.copyto(out, row_order[int(epoch[0])])
+
+    def row_shares(self, weights: np.ndarray, rows: np.ndarray, batch_size: int, out: np.ndarray) -> None:
+        """out[p, i] = weights[rows[p, i]] / the sum of them over the row's batch; 0 where that sum is 0.
+
+        weights: ``[N]``, none negative. rows: int32 ``[P, n]``, of which each batch takes the next batch_size. out:
+        ``[P, n]``.
+        """
+        for start in range(0, rows.shape[1], batch_size):
+            own = weights[rows[:, start : start + batch_size]]
+            total = own.sum(axis=1, keepdims=True)
+            np.divide(own, np.where(total > 0, total, 1), out=out[:, start : start + batch_size])
 
     def batch_sums(
         self,
@@ -289,13 +308,19 @@ class NumpyOps:
         epoch: np.ndarray,
         loss_sums: np.ndarray,
         hit_counts: np.ndarray,
+        weights: RowWeights | None = None,
     ) -> None:
         """Sums of row losses and hits, batch by batch, into this epoch's place in the history.
 
         row_loss: ``[P, n]``. hits: uint8 ``[P, n]``. loss_sums: ``[epochs, P, S]`` and hit_counts: int32 ``[epochs,
-        P, S]``, where S = ceil(n / batch_size).
+        P, S]``, where S = ceil(n / batch_size). weights: by which each loss (not hit) is multiplied, and whose own sums
+        are taken as well; None for none.
         """
         starts = np.arange(0, row_loss.shape[1], batch_size)
+        if weights is not None:
+            own = weights.weights[weights.rows]
+            np.add.reduceat(own, starts, axis=1, out=weights.sums[int(epoch[0])])
+            row_loss = row_loss * own
         np.add.reduceat(row_loss, starts, axis=1, out=loss_sums[int(epoch[0])])
         np.add.reduceat(hits, starts, axis=1, dtype=np.int32, out=hit_counts[int(epoch[0])])
 

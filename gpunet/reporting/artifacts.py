@@ -10,7 +10,6 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -158,7 +157,7 @@ def common_facts(result: AnyResult) -> dict[str, Any]:
     config, dataset, split = result.config, result.dataset, result.split
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "config": {field.name: getattr(config, field.name) for field in fields(config)} | {"changed": config.changed},
+        "config": config.as_json() | {"changed": config.changed},
         "versions": versions(),
         "device": device(result.network.ops),
         "data": {
@@ -175,13 +174,14 @@ def common_facts(result: AnyResult) -> dict[str, Any]:
 
 
 def reported_facts(result: AnyResult) -> dict[str, Any]:
-    """What the report gives, and what makes the comparison unfair."""
-    reported = result.config.experiment.reported
+    """What the report gives, and what makes the comparison unfair. Of an experiment beyond the reports the source is
+    null, and the note says what it is for."""
+    experiment, reported = result.config.experiment, result.config.experiment.reported
     return {
-        "source": reported.source,
+        "source": reported.source if experiment.is_reported else None,
         **reported_figures(reported),
         "per_class": reported.per_class,
-        "note": reported.note,
+        "note": reported.note if experiment.is_reported else experiment.purpose,
         "differences": differences(result),
     }
 

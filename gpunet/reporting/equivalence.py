@@ -17,7 +17,7 @@ from gpunet.machine import processor_name
 from gpunet.ops import NumpyOps
 from gpunet.reporting.environment import versions
 from gpunet.reporting.facts import clean, duration, loss_text
-from gpunet.runs import RunConfig
+from gpunet.runs import RunConfig, network_sizes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +32,6 @@ Line = tuple[str, str]  # text, and its style for rich
 
 def document(comparison: Comparison, config: RunConfig, dataset: Dataset, plan: Plan, ops: Any) -> dict[str, Any]:
     """What equivalence.json holds; its keys are explained in `gpunet.equivalence`. No key names a path."""
-    outputs = 1 if config.task == "binary" else len(dataset.class_names)
     on_cpu = isinstance(ops, NumpyOps)
     names = ("activation", "loss", "optimizer", "learning_rate", "batch_size", "dropout", "seed", "epochs")
     return {
@@ -44,7 +43,7 @@ def document(comparison: Comparison, config: RunConfig, dataset: Dataset, plan: 
         "experiment": {
             "task": config.task,
             "exp": config.exp,
-            "sizes": [dataset.images.shape[1], *config.hidden, outputs],
+            "sizes": list(network_sizes(config, dataset)),
             **{name: getattr(config, name) for name in names},
             "data": dataset.source if dataset.source in SOURCES else Path(dataset.source).name,
             "images": len(plan.train_rows),

@@ -78,7 +78,11 @@ def is_drawn(dataset: Dataset) -> bool:
 
 def data_name(dataset: Dataset) -> str:
     """Where the images come from, in a few words; of a path, its last part."""
-    return _SOURCES.get(dataset.source) or clean(Path(dataset.source).name or dataset.source)
+    return source_name(dataset.source)
+
+
+def source_name(source: str) -> str:
+    return _SOURCES.get(source) or clean(Path(source).name or source)
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -100,10 +104,11 @@ def interruption(result: AnyResult) -> str | None:
 
 
 def differences(result: AnyResult) -> list[str]:
-    """How a run departs from what the report did, in words; empty where the two compare like for like."""
+    """How a run departs from what the report did, in words; empty where the two compare like for like. Beyond the
+    reports, how it departs from its experiment, which is of no data in particular."""
     config, dataset = result.config, result.dataset
     found = []
-    if dataset.source != "signs":
+    if dataset.source != "signs" and config.experiment.is_reported:
         found.append(f"data: {data_name(dataset)} (the report: its own images)")
     if config.limit is not None:
         found.append(f"images: only {min(config.limit, len(dataset)):,}")
@@ -116,9 +121,26 @@ def differences(result: AnyResult) -> list[str]:
     return found + [text for text in [interruption(result)] if text]
 
 
+def origin(config: RunConfig) -> str:
+    """Where the experiment comes from: the report that it is compared with, or what it is for beyond the reports."""
+    experiment = config.experiment
+    if not experiment.is_reported:
+        return f"Beyond the reports: {experiment.purpose}"
+    return f"The report: {experiment.reported.source}. {experiment.reported.note}".strip()
+
+
+def reported_accuracy(result: AnyResult) -> str:
+    """What the report got, as a sentence."""
+    experiment = result.config.experiment
+    if not experiment.is_reported:
+        return "The reports have no such model."
+    comparable = "" if not differences(result) else ", under other conditions"
+    return f"The report got {round(100 * experiment.reported.test_accuracy, 6):g}%{comparable}."
+
+
 def usual_setting(config: RunConfig, name: str) -> Any:
-    """What the experiment has for a field of the configuration; nothing is dropped or decayed in any of them."""
-    return getattr(config.experiment, name, 0.0)
+    """What the experiment has for a field of the configuration."""
+    return getattr(config.experiment, name)
 
 
 def setting(value: Any) -> str:

@@ -258,8 +258,9 @@ def misread(result: RunResult) -> Figure:
 FIGURES = {"learning_curves": learning_curves, "confusion_matrix": confusion_matrix, "misread": misread}
 
 
-def new_figure(height: float, result: AnyResult, title: str, *, layout: bool = True) -> Figure:
-    """A figure with so many inches between its title and its footer. layout: place its axes to fit there."""
+def new_figure(height: float, result: AnyResult, title: str, *, layout: bool = True, what: str | None = None) -> Figure:
+    """A figure with so many inches between its title and its footer. layout: place its axes to fit there. what: it
+    shows, for the footer (default: the run and its seeds)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -274,8 +275,9 @@ def new_figure(height: float, result: AnyResult, title: str, *, layout: bool = T
     loud = {"color": WARNING, "fontweight": "bold"} if is_drawn(result.dataset) else {"color": MUTED}
     foot = FOOTER / 2 / whole
     figure.text(left, foot, _text(f"Data: {shortened(data_name(result.dataset), 50)}"), va="center", fontsize=8, **loud)
-    run = ", ".join(filter(None, (run_name(result.config), seeds_text(result.seeds), interruption(result))))
-    figure.text(right, foot, run, va="center", ha="right", fontsize=8, color=MUTED)
+    if what is None:
+        what = ", ".join(filter(None, (run_name(result.config), seeds_text(result.seeds), interruption(result))))
+    figure.text(right, foot, what, va="center", ha="right", fontsize=8, color=MUTED)
     return figure
 
 

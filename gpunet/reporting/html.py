@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -19,6 +19,8 @@ from gpunet.reporting.facts import (
     interruption,
     is_drawn,
     loss_text,
+    origin,
+    reported_accuracy,
     reported_class,
     run_name,
     seeds_text,
@@ -76,7 +78,7 @@ def report_html(result: RunResult, facts: dict[str, Any], images: dict[str, byte
     title = run_name(result.config)
     sections = [
         _headline(result, facts),
-        section("Beside the report", the_report(result) + _comparison(result)),
+        section(beside_title(result), the_report(result) + _comparison(result)),
         *(figure_of(FIGURE_NAMES[name], images[name]) for name in ("learning_curves", "confusion_matrix")),
         section("Each class of the test set", _classes(result)),
         figure_of(FIGURE_NAMES["misread"], images["misread"]),
@@ -99,14 +101,12 @@ def page(title: str, sections: Iterable[str], style: str = "") -> str:
 
 
 def _headline(result: RunResult, facts: dict[str, Any]) -> str:
-    test, dataset, reported = result.test, result.dataset, result.config.experiment.reported
+    test, dataset = result.test, result.dataset
     hits, epochs = int(test.confusion_matrix.trace()), result.history.epochs
-    comparable = "" if not differences(result) else ", under other conditions"
     parts = [
         *opening(result, facts),
         f'<p class="headline">{test.accuracy:.1%}</p>',
-        f"<p>of the test images read right: {hits:,} of {len(test.predictions):,}. "
-        f"The report got {round(100 * reported.test_accuracy, 6):g}%{comparable}.</p>",
+        f"<p>of the test images read right: {hits:,} of {len(test.predictions):,}. {reported_accuracy(result)}</p>",
         f'<p class="muted">Data: {e(data_name(dataset))}</p>',
         cards(
             {
@@ -143,18 +143,29 @@ def cards(facts: dict[str, str]) -> str:
     return '<ul class="cards">' + "".join(f"<li><b>{e(v)}</b>{e(k)}</li>" for k, v in facts.items()) + "</ul>"
 
 
+def beside_title(result: AnyResult) -> str:
+    return "Beside the report" if result.config.experiment.is_reported else "Beyond the reports"
+
+
 def the_report(result: AnyResult) -> str:
-    """What is compared with, and what makes it unfair."""
-    reported, departures = result.config.experiment.reported, differences(result)
-    text = f"<p>The report: {e(reported.source)}. {e(reported.note)}</p>"
+    """What is compared with, and what makes it unfair; beyond the reports, what the experiment is for."""
+    experiment, departures = result.config.experiment, differences(result)
+    text = f"<p>{e(origin(result.config) if experiment.is_reported else experiment.purpose)}</p>"
     if departures:
-        text += f'<p class="note"><strong>Not like for like:</strong> {e("; ".join(departures))}.</p>'
+        what = "Not like for like" if experiment.is_reported else "Unlike the experiment"
+        text += f'<p class="note"><strong>{what}:</strong> {e("; ".join(departures))}.</p>'
     return text
 
 
 def _comparison(result: RunResult) -> str:
-    rows = [(figure.name, figure.run_text, figure.reported_text) for figure in compared_figures(result)]
-    return table(("", "this run", "the report"), rows)
+    columns = ["", "this run", "the report"]
+    rows = [[figure.name, figure.run_text, figure.reported_text] for figure in compared_figures(result)]
+    return table(columns, rows) if result.config.experiment.is_reported else without_last(columns, rows)
+
+
+def without_last(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table that has no report to stand beside."""
+    return table(columns[:-1], [row[:-1] for row in rows])
 
 
 def _classes(result: RunResult) -> str:

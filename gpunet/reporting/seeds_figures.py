@@ -66,7 +66,8 @@ def test_accuracy(result: SeedsResult) -> Figure:
     kept = result.test.accuracy[result.kept.index]
     axes.plot(kept, 0, "^", color=INK, clip_on=False, zorder=5, label=f"kept, seed {result.kept_seed}: {kept:.1%}")
     source = "as reported" if result.dataset.source == "signs" else "reported, on other images"
-    axes.axvline(reported, color=VALIDATION, linestyle="--", linewidth=1.4, label=f"{source}: {reported:.1%}")
+    if reported is not None:
+        axes.axvline(reported, color=VALIDATION, linestyle="--", linewidth=1.4, label=f"{source}: {reported:.1%}")
     axes.set_xlabel("test accuracy")
     axes.set_ylabel("networks")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{round(100 * share, 6):g}%"))

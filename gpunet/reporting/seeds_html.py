@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from gpunet.reporting.facts import (
     clean,
     compared_figures,
     data_name,
-    differences,
     duration,
     loss_text,
+    reported_accuracy,
     reported_class,
     run_name,
 )
 from gpunet.reporting.html import (
+    beside_title,
     cards,
     configuration,
     data,
@@ -26,6 +28,7 @@ from gpunet.reporting.html import (
     section,
     table,
     the_report,
+    without_last,
 )
 from gpunet.reporting.seeds_facts import (
     BAND,
@@ -55,7 +58,7 @@ def seeds_html(result: SeedsResult, facts: dict[str, Any], images: dict[str, byt
         f"{run_name(result.config)}, {len(result.seeds)} seeds",
         [
             _headline(result, facts),
-            section("Beside the report", the_report(result) + _comparison(result)),
+            section(beside_title(result), the_report(result) + _comparison(result)),
             drawn["test_accuracy"],
             drawn["learning_curves"],
             drawn["confusion_matrix"],
@@ -70,10 +73,8 @@ def seeds_html(result: SeedsResult, facts: dict[str, Any], images: dict[str, byt
 
 def _headline(result: SeedsResult, facts: dict[str, Any]) -> str:
     accuracy = spread(result.test.accuracy[result.sound])
-    reported = result.config.experiment.reported
     best, worst = best_and_worst(result)
     sd = "" if accuracy.sd is None else f" ± {100 * accuracy.sd:.2g}"
-    comparable = "" if not differences(result) else ", under other conditions"
     notes = [text for text in (left_out(result), result.population.note) if text is not None]
     return "\n".join(
         [
@@ -82,7 +83,7 @@ def _headline(result: SeedsResult, facts: dict[str, Any]) -> str:
             f'<p class="headline">{100 * accuracy.mean:.1f}{sd}%</p>',
             f"<p>of the test images read right: mean and standard deviation of {result.sound.sum()} networks. "
             f"Best: {accuracy.max:.1%}, {named(best)}; worst: {accuracy.min:.1%}, {named(worst)}. "
-            f"The report got {round(100 * reported.test_accuracy, 6):g}%{comparable}.</p>",
+            f"{reported_accuracy(result)}</p>",
             f"<p>model.safetensors is {e(kept_text(result))}.</p>",
             f'<p class="muted">Data: {e(data_name(result.dataset))}</p>',
             cards(
@@ -102,7 +103,7 @@ def _comparison(result: SeedsResult) -> str:
         (figure.name, *_texts(found, is_share=figure.is_share), figure.reported_text)
         for figure, found in spreads(result)
     ]
-    return table(("", *SPREAD_COLUMNS), rows, beside=len(SPREAD_COLUMNS))
+    return _beside_the_report(result, ("", *SPREAD_COLUMNS), rows)
 
 
 def _classes(result: SeedsResult) -> str:
@@ -111,7 +112,14 @@ def _classes(result: SeedsResult) -> str:
         figures = reported_class(reported, name)
         beside = "-" if figures is None else f"{figures[2]:.2f}"
         rows.append((clean(name), *_texts(found, is_share=True), beside))
-    return table(("class", *SPREAD_COLUMNS), rows, beside=len(SPREAD_COLUMNS))
+    return _beside_the_report(result, ("class", *SPREAD_COLUMNS), rows)
+
+
+def _beside_the_report(result: SeedsResult, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The last column is the report's, where there is one."""
+    if not result.config.experiment.is_reported:
+        return without_last(columns, rows)
+    return table(columns, rows, beside=len(columns) - 1)
 
 
 def _networks(result: SeedsResult) -> str:

@@ -61,9 +61,10 @@ def _lines(result: SeedsResult, folder: Path | None) -> list[Line]:
 
 def _figure_table(result: SeedsResult) -> list[Line]:
     width = WIDTH - FIGURES_WIDTH
-    lines = [(_head(f"{int(result.sound.sum())} networks", width), "dim")]
+    lines = [(_head(f"{int(result.sound.sum())} networks", width, result), "dim")]
     for figure, found in spreads(result):
-        lines.append((_row(f"{figure.name:{width}}", found, figure.reported_text, is_share=figure.is_share), ""))
+        reported = figure.reported_text if result.config.experiment.is_reported else None
+        lines.append((_row(f"{figure.name:{width}}", found, reported, is_share=figure.is_share), ""))
     return lines
 
 
@@ -72,23 +73,26 @@ def _class_table(result: SeedsResult) -> list[Line]:
     names, reported = result.dataset.class_names, result.config.experiment.reported
     found = dict(zip(names, class_spreads(result)["f1"], strict=True))
     width = name_width(("f1 by class", *names), WIDTH - FIGURES_WIDTH)
-    lines = [(_head("f1 by class", width), "dim")]
+    lines = [(_head("f1 by class", width, result), "dim")]
     listed = list(names)
     if len(names) > MOST_CLASSES:
         listed = sorted(names, key=lambda name: found[name].mean)[:MOST_CLASSES]
     for name in listed:
         figures = reported_class(reported, name)
         beside = "-" if figures is None else f"{figures[2]:.2f}"
+        beside = beside if result.config.experiment.is_reported else None
         lines.append((_row(fit(name, width), found[name], beside, is_share=True), ""))
     if len(listed) < len(names):
         lines.append((f"... the {len(listed)} of {len(names)} classes with the lowest f1; report.html has all", "dim"))
     return lines
 
 
-def _head(first: str, width: int) -> str:
-    return f"{first:{width}}{'mean':>8}{'sd':>8}{'min':>8}{'max':>8}{'report':>9}"
+def _head(first: str, width: int, result: SeedsResult) -> str:
+    beside = f"{'report':>9}" if result.config.experiment.is_reported else ""
+    return f"{first:{width}}{'mean':>8}{'sd':>8}{'min':>8}{'max':>8}{beside}"
 
 
-def _row(name: str, found: Spread | None, reported: str, *, is_share: bool) -> str:
+def _row(name: str, found: Spread | None, reported: str | None, *, is_share: bool) -> str:
+    """reported: None where there is no report to stand beside."""
     texts = ("-",) * 4 if found is None else found.texts(is_share=is_share)
-    return name + "".join(f"{text:>8}" for text in texts) + f"{reported:>9}"
+    return name + "".join(f"{text:>8}" for text in texts) + ("" if reported is None else f"{reported:>9}")

@@ -19,6 +19,7 @@ from gpunet.reporting.facts import (
     interruption,
     is_drawn,
     loss_text,
+    origin,
     reported_class,
     run_name,
 )
@@ -123,16 +124,20 @@ def _row(name: str, width: int, figures: dict[str, float]) -> str:
 
 
 def _figure_table(result: RunResult) -> list[Line]:
-    lines: list[Line] = [(f"{'':43}{'this run':>10}{'the report':>14}", "dim")]
-    return lines + [(f"{f.name:43}{f.run_text:>10}{f.reported_text:>14}", "") for f in compared_figures(result)]
+    reported = result.config.experiment.is_reported
+    lines: list[Line] = [(f"{'':43}{'this run':>10}" + (f"{'the report':>14}" if reported else ""), "dim")]
+    for figure in compared_figures(result):
+        beside = f"{figure.reported_text:>14}" if reported else ""
+        lines.append((f"{figure.name:43}{figure.run_text:>10}{beside}", ""))
+    return lines
 
 
 def like_for_like(result: AnyResult) -> list[Line]:
-    reported = result.config.experiment.reported
-    lines = wrapped(f"The report: {reported.source}. {reported.note}".strip(), "dim")
+    lines = wrapped(origin(result.config), "dim")
     departures = differences(result)
     if departures:
-        lines += wrapped(f"NOT LIKE FOR LIKE: {'; '.join(departures)}.", "yellow")
+        what = "NOT LIKE FOR LIKE" if result.config.experiment.is_reported else "UNLIKE THE EXPERIMENT"
+        lines += wrapped(f"{what}: {'; '.join(departures)}.", "yellow")
     return lines
 
 

@@ -136,6 +136,7 @@ def _train(
             epochs=first.epochs,
             batch_size=first.batch_size,
             shuffle=first.shuffle,
+            augmentation=first.augmentation,
             on_epoch=None if on_networks is None else on_epoch,
         )
     except TrainingDiverged:

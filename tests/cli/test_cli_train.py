@@ -68,6 +68,19 @@ def test_train_takes_every_option(gpunet, digits, own_folder):
     assert {name: config[name] for name in given} == given
 
 
+def test_train_augments(gpunet, digits, own_folder):
+    small = ("train", "--data", digits, "--epochs", "1", "--hidden", "4")
+    outcome = gpunet(*small, "--augment", "10", "1.5", "0.1", "--out", "here")
+    assert "changed anew in each epoch: rotation 10, shift 1.5, scale 0.1" in outcome.out
+    config = metrics(own_folder / "here")["config"]
+    assert config["augmentation"] == {"rotation": 10, "shift": 1.5, "scale": 0.1, "seed": 0}
+    assert "augmentation" in config["changed"]
+    outcome = gpunet(*small, "--exp", "augmented", "--no-augment", "--out", "there")
+    assert "anew" not in outcome.out
+    config = metrics(own_folder / "there")["config"]
+    assert config["augmentation"] is None and "augmentation" in config["changed"]
+
+
 def test_train_without_hidden_layers(gpunet, digits, own_folder):
     outcome = gpunet("train", "--data", digits, "--epochs", "1", "--lr", "0.01", "--hidden", "--out", "here")
     assert outcome.out.startswith("multiclass exp2: 784-10, 7,850 parameters; adam 0.01, batch 128\n")
@@ -128,8 +141,9 @@ def test_train_help_names_what_there_is(gpunet):
     assert words >= {*TASKS, *SOURCES, *BACKENDS, *ACTIVATIONS}
     for experiment in EXPERIMENTS:
         row = next(line.split() for line in text.splitlines() if line.split()[:2] == [experiment.task, experiment.name])
-        assert row[-1] == f"{experiment.reported.test_accuracy:.2f}"
+        assert row[-1] == (f"{experiment.reported.test_accuracy:.2f}" if experiment.is_reported else "-")
         assert str(experiment.batch_size) in row and str(experiment.epochs) in row
+        assert experiment.purpose in text
 
 
 def test_train_shows_a_terminal_any_path(refused, monkeypatch):

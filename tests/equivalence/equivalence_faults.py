@@ -16,7 +16,16 @@ TRAINED, MEASURED = np.arange(22), np.arange(22, 40)  # 22 rows: batches of 8, 8
 
 
 def comparison(
-    ops: Any, *, sizes=(29, 9, 7, 3), optimizer=None, batch_size=8, epochs=2, repeat=False, labels=LABELS, **network
+    ops: Any,
+    *,
+    sizes=(29, 9, 7, 3),
+    optimizer=None,
+    batch_size=8,
+    epochs=2,
+    repeat=False,
+    labels=LABELS,
+    augmentation=None,
+    **network,
 ) -> Comparison:
     """A small network trained on `ops` under observation."""
 
@@ -26,13 +35,14 @@ def comparison(
     return compare(
         make_network,
         ops,
-        IMAGES,
+        IMAGES[:, : sizes[0]],
         labels,
         TRAINED,
         MEASURED,
         optimizer=optimizer or Adam(0.01),
         epochs=epochs,
         batch_size=batch_size,
+        augmentation=augmentation,
         repeat=repeat,
     )
 
@@ -61,8 +71,8 @@ def _dense_backward(ops, right, dz, weight, a, out, *, activation, **options):
     right(ops, dz, weight, a, out, activation="identity", **options)  # the derivative is forgotten
 
 
-def _softmax_cross_entropy(ops, right, logits, labels, row_loss, hits, dlogits=None):
-    right(ops, logits, labels, row_loss, hits, dlogits)
+def _softmax_cross_entropy(ops, right, logits, labels, row_loss, hits, dlogits=None, shares=None):
+    right(ops, logits, labels, row_loss, hits, dlogits, shares)
     if dlogits is not None:
         dlogits *= np.float32(labels.shape[1] / (labels.shape[1] + 1))  # a mean over one row too many
 
@@ -81,8 +91,8 @@ def _shuffle(ops, right, split_rows, seeds, epoch, out):
     out[:, [0, 1]] = out[:, [1, 0]]
 
 
-def _batch_sums(ops, right, row_loss, hits, batch_size, epoch, loss_sums, hit_counts):
-    right(ops, row_loss, hits, batch_size, epoch, loss_sums, hit_counts)
+def _batch_sums(ops, right, row_loss, hits, batch_size, epoch, loss_sums, hit_counts, weights=None):
+    right(ops, row_loss, hits, batch_size, epoch, loss_sums, hit_counts, weights)
     loss_sums[int(epoch[0]), :, -1] -= row_loss[:, -1]  # the last row left out
 
 

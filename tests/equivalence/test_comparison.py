@@ -11,6 +11,7 @@ from equivalence_faults import FAULTS, IMAGES, LABELS, TRAINED, comparison, faul
 from sentences import refused
 
 from gpunet import MLP, SGD, Adam
+from gpunet.augmentation import Augmentation
 from gpunet.equivalence import comparison as module
 from gpunet.equivalence.checked_ops import CheckedOps
 from gpunet.equivalence.comparison import Drift, compare
@@ -27,10 +28,14 @@ SETTINGS = {
     "momentum with l2, dropout": dict(optimizer=SGD(0.1, momentum=0.8, weight_decay=0.01), dropout=0.3),
     "no hidden layer": dict(sizes=(29, 3), optimizer=SGD(0.3)),
     "one output": dict(sizes=(29, 6, 1), labels=LABELS % 2, activation="tanh"),
+    "augmented": dict(sizes=(25, 6, 3), augmentation=Augmentation(20, 1, 0.1)),
+    "augmented, one row a step": dict(
+        sizes=(25, 4, 1), labels=LABELS % 2, optimizer=SGD(0.1), batch_size=1, augmentation=Augmentation(20, 1, 0.1)
+    ),
     "a population": dict(seed=(1, 2, 3), optimizer=Adam((0.01, 0.02, 0.03)), dropout=(0.5, 0.0, 0.2)),
     "one row a step": dict(sizes=(29, 4, 1), labels=LABELS % 2, optimizer=SGD(0.1), batch_size=1, activation="sigmoid"),
 }
-STEPS = {"one row a step": 44}
+STEPS = {"one row a step": 44, "augmented, one row a step": 44}
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
@@ -49,7 +54,8 @@ def test_comparison_covers_every_operation():
     covered = {row.operation for settings in SETTINGS.values() for row in comparison(NumpyOps(), **settings).operations}
     memory = {"zeros", "asarray", "to_host", "images", "gather_buffers", "capture", "available_bytes"}
     operations = {name for name, _ in inspect.getmembers(NumpyOps, inspect.isfunction) if name[0] != "_"} - memory
-    assert operations - covered == {"follow_order"}  # which no experiment uses; test_checked_ops has it
+    # Which no experiment uses; test_checked_ops has them.
+    assert operations - covered == {"follow_order", "row_shares"}
 
 
 @pytest.mark.parametrize("operation", FAULTS)

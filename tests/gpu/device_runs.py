@@ -14,6 +14,7 @@ import numpy as np
 from made_up import images_and_labels
 
 from gpunet import MLP, SGD, Adam, train
+from gpunet.augmentation import Augmentation
 from gpunet.equivalence.comparison import Comparison, compare
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +35,7 @@ def compared(
     batch_size: int,
     epochs: int = 2,
     optimizer: Adam | SGD | None = None,
+    augmentation: Augmentation | None = None,
     **network: Any,
 ) -> Comparison:
     """Train on `ops` under observation, and once more as usual."""
@@ -52,6 +54,7 @@ def compared(
         optimizer=optimizer or Adam(0.003),
         epochs=epochs,
         batch_size=batch_size,
+        augmentation=augmentation,
         repeat=True,
     )
 
@@ -77,6 +80,7 @@ def trained(
     batch_size: int,
     epochs: int = 3,
     optimizer: Adam | SGD | None = None,
+    augmentation: Augmentation | None = None,
     **network: Any,
 ) -> Trained:
     images, labels = images_and_labels(rows + 50, classes=max(2, sizes[-1]), inputs=sizes[0])
@@ -90,6 +94,7 @@ def trained(
         optimizer=optimizer or Adam(0.003),
         epochs=epochs,
         batch_size=batch_size,
+        augmentation=augmentation,
     )
     return Trained(ops.to_host(mlp.parameters), history.step_loss, history.step_accuracy, history.validation.loss)
 
@@ -106,10 +111,11 @@ SANITIZED = (
     "-c",
     "import numpy as np\n"
     "from device_runs import make_ops, trained\n"
-    "from gpunet import SGD\n"
+    "from gpunet import SGD, Augmentation\n"
     "ops = make_ops(graphs=False)\n"
     "trained(ops, (61, 37, 21, 10), rows=40, batch_size=33, epochs=1, dropout=0.3)\n"
     "trained(ops, (61, 37, 40), rows=40, batch_size=33, epochs=1, loss='squared_error', activation='tanh')\n"
     "trained(ops, (61, 5, 1), rows=6, batch_size=1, epochs=1, optimizer=SGD(0.1), activation='sigmoid')\n"
+    "trained(ops, (49, 5, 3), rows=6, batch_size=6, epochs=1, augmentation=Augmentation(20, 2, 0.1))\n"
     "print('trained')\n",
 )

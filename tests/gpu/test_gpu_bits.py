@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from device_runs import make_ops, same_bits, trained
 
-from gpunet import MLP, SGD, Adam
+from gpunet import MLP, SGD, Adam, Augmentation
 
 pytestmark = pytest.mark.gpu
 
@@ -17,6 +17,7 @@ RUNS = {
     "exp2": EXP2,
     "three layers, dropout": dict(sizes=(300, 150, 70, 40), rows=400, batch_size=96, dropout=0.3, activation="tanh"),
     "binary": dict(sizes=(784, 64, 1), rows=300, batch_size=64, optimizer=SGD(0.1, momentum=0.9)),
+    "augmented": EXP2 | dict(augmentation=Augmentation(10, 2, 0.1)),
     "row by row": dict(sizes=(784, 10, 1), rows=200, batch_size=1, optimizer=SGD(0.1), activation="sigmoid"),
 }
 

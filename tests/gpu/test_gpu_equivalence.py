@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from device_runs import compared, make_ops
 
-from gpunet import SGD, Adam
+from gpunet import SGD, Adam, Augmentation
 
 pytestmark = pytest.mark.gpu
 
@@ -31,6 +31,14 @@ def test_gpu_operations_and_steps_agree_at_full_size(ops, sizes, batch_size):
     """Two epochs of two full batches and a short one."""
     found = compared(ops, sizes, rows=3 * batch_size - 19, batch_size=batch_size, optimizer=Adam(0.001))
     assert_agrees(found, steps=6)
+
+
+def test_gpu_augmented_images_are_numpys_to_the_byte(ops):
+    found = compared(
+        ops, (784, 64, 10), rows=640, batch_size=128, optimizer=Adam(0.001), augmentation=Augmentation(30, 3, 0.2)
+    )
+    assert_agrees(found, steps=10)
+    assert {row.operation: row.error for row in found.operations}["augment"] == 0
 
 
 def test_gpu_250_steps_of_exp2_agree(ops):

@@ -69,8 +69,29 @@ def logits_of(networks: int, rows: int, classes: int, seed: int = 0, scale: floa
     return logits.astype(np.float32)
 
 
+def shares_of(networks: int, rows: int, seed: int = 0) -> np.ndarray:
+    """By what shares P x B rows count in their batches' losses, which add up to 1 only about: float32 ``[P, B]``."""
+    weights = np.random.default_rng(seed + 2).uniform(0.01, 5, (networks, rows))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def padded(array: np.ndarray | None, pitch: int) -> np.ndarray | None:
+    """Rows ``[P, B]`` one after another, each with NaN up to its pitch."""
+    if array is None:
+        return None
+    whole = np.full((len(array), pitch), np.nan, array.dtype)
+    whole[:, : array.shape[1]] = array
+    return whole.reshape(-1)
+
+
 def run_loss(
-    launcher: Any, logits: np.ndarray, labels: Any, variant: str | None = None, *, gradient: bool = True
+    launcher: Any,
+    logits: np.ndarray,
+    labels: Any,
+    variant: str | None = None,
+    *,
+    gradient: bool = True,
+    shares: np.ndarray | None = None,
 ) -> Results:
     """What a loss's launcher makes of logits ``[P, B, C]``, into rows of losses that are longer than the batch."""
     networks, rows, classes = logits.shape
@@ -87,15 +108,16 @@ def run_loss(
         rows=rows,
         classes=classes,
         loss_pitch=pitch,
+        shares=padded(shares, pitch),
         variant=variant,
     )
     return Results(row_loss.result(), hits.result(), dlogits.result() if gradient else None)
 
 
-def oracle(name: str, logits: np.ndarray, labels: np.ndarray) -> Results:
-    logits = logits.astype(np.float64)
+def oracle(name: str, logits: np.ndarray, labels: np.ndarray, shares: np.ndarray | None = None) -> Results:
+    logits, shares = logits.astype(np.float64), None if shares is None else shares.astype(np.float64)
     results = Results(np.empty(labels.shape), np.empty(labels.shape, np.uint8), np.empty(logits.shape))
-    getattr(NumpyOps(np.float64), name)(logits, labels, *results)
+    getattr(NumpyOps(np.float64), name)(logits, labels, *results, shares)
     return results
 
 
@@ -104,8 +126,10 @@ def bounds(name: str, logits: np.ndarray, labels: np.ndarray, expected: Results)
     return loss_bounds(name, logits.astype(np.float64), labels, expected.row_loss, expected.dlogits)
 
 
-def assert_equals_oracle(name: str, logits: np.ndarray, labels: np.ndarray, actual: Results) -> None:
-    expected = oracle(name, logits, labels)
+def assert_equals_oracle(
+    name: str, logits: np.ndarray, labels: np.ndarray, actual: Results, shares: np.ndarray | None = None
+) -> None:
+    expected = oracle(name, logits, labels, shares)
     loss_bound, gradient_bound = bounds(name, logits, labels, expected)
     np.testing.assert_array_equal(actual.hits, expected.hits)
     assert_within(actual.row_loss, expected.row_loss, loss_bound)

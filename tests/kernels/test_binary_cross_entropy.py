@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loss_cases import Labels, assert_equals_oracle, logits_of, run_loss, simulator_only
+from loss_cases import Labels, assert_equals_oracle, logits_of, run_loss, shares_of, simulator_only
 from tolerances import assert_same_bits
 
 from gpunet.kernels import row_losses
@@ -42,6 +42,13 @@ def test_binary_cross_entropy_labels_losses_only_and_networks_alone(small_varian
         assert_same_bits(alone[index], result[2:])
         if index < 2:
             assert_same_bits(losses_only[index], result)
+
+
+@pytest.mark.parametrize(("networks", "rows"), [(1, 1), (2, 9)])
+def test_binary_cross_entropy_of_shares_equals_the_oracle(small_variants, networks, rows):
+    labels, logits, shares = Labels(networks, rows, 1), logits_of(networks, rows, 1), shares_of(networks, rows)
+    results = run_loss(binary_cross_entropy, logits, labels.gathered, shares=shares)
+    assert_equals_oracle(NAME, logits, labels.values, results, shares)
 
 
 def test_binary_cross_entropy_is_stable(small_variants):

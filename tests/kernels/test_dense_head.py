@@ -11,7 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from loss_cases import Flat, Labels, Results, assert_equals_oracle, mutant, run_loss, simulator_only
+from loss_cases import (
+    Flat,
+    Labels,
+    Results,
+    assert_equals_oracle,
+    mutant,
+    padded,
+    run_loss,
+    shares_of,
+    simulator_only,
+)
 from tolerances import ELEMENTARY, assert_same_bits, assert_within, sum_bound
 
 from gpunet import counter_rng
@@ -50,8 +60,11 @@ class Written(NamedTuple):
 class HeadCase:
     """P networks of which the head reads hidden activations ``[P, B, I]`` and has O outputs.
 
-    activation: of the hidden layer. dropout: the rate at the hidden layer, None for none.
+    activation: of the hidden layer. dropout: the rate at the hidden layer, None for none. shares: of the rows in the
+    loss ``[P, B]``, None where all count alike.
     """
+
+    shares: np.ndarray | None = None
 
     def __init__(
         self, networks, rows, inputs, outputs, loss=SOFTMAX, activation="relu", dropout: float | None = None, seed=0
@@ -121,6 +134,7 @@ class HeadCase:
             dlogits=d.array if dlogits else None,
             dx=gradient.array if dx else None,
             loss_pitch=self.rows + 3,
+            shares=padded(self.shares, self.rows + 3),
             activation=self.activation,
             variant=variant,
             **self.arguments(),
@@ -148,7 +162,11 @@ class HeadCase:
         assert_within(written.logits, logits, sum_bound(np.float32, self.inputs + 1, magnitude))
 
         assert_equals_oracle(
-            self.loss, written.logits, self.labels.values, Results(written.row_loss, written.hits, written.dlogits)
+            self.loss,
+            written.logits,
+            self.labels.values,
+            Results(written.row_loss, written.hits, written.dlogits),
+            self.shares,
         )
         if written.dx is not None:
             dlogits = written.dlogits.astype(np.float64)
@@ -240,6 +258,45 @@ def test_dense_head_writes_what_it_is_asked_for(small_variants):
                 assert_same_bits(one, other)
     for one, other in zip(case.alone(1).run("long"), whole, strict=True):
         assert_same_bits(one, other[1:2])
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [(SOFTMAX, 3), (BINARY, 1), (SQUARED, 3)])
+@pytest.mark.parametrize("variant", ["short", "long"])
+def test_dense_head_of_shares_equals_the_oracle(small_variants, loss, outputs, variant):
+    case = HeadCase(2, 5, 37, outputs, loss, "sigmoid", dropout=0.5)
+    plain = case.run(variant, dx=False)
+    case.shares = shares_of(2, 5)
+    written = case.run(variant)
+    case.assert_equals_oracle(written)
+    for one, other in zip(written[:3], plain[:3], strict=True):  # logits, row losses and hits are as without
+        assert_same_bits(one, other)
+
+
+def test_dense_head_of_equal_shares_has_the_bits_of_none(small_variants):
+    case = HeadCase(2, 5, 20, 3)
+    plain = case.run("short")
+    case.shares = np.full((2, 5), 1 / 5, np.float32)
+    for one, other in zip(case.run("short"), plain, strict=True):
+        assert_same_bits(one, other)
+
+
+@simulator_only
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("share_of(shares, network, row, loss_pitch", "share_of(shares, network, r, loss_pitch"),
+        ("share_of(shares, network, row, loss_pitch", "share_of(shares, network, row, rows"),
+        ("label, active, share, row_loss", "label, active, inverse_rows, row_loss"),
+        ("bool(weighted),", "False,"),
+    ],
+)
+def test_dense_head_mutant_of_the_shares_fails(old, new):
+    module = mutant("dense_head", old, new)
+    module.VARIANTS["short"] = module.Tile(*SMALL["short"])
+    case = HeadCase(2, 6, 20, 3)
+    case.shares = shares_of(2, 6)
+    with pytest.raises((AssertionError, IndexError)):
+        case.assert_equals_oracle(case.run("short", launcher=module.dense_head))
 
 
 @pytest.mark.parametrize(("loss", "outputs"), [(SOFTMAX, 10), (BINARY, 1), (SQUARED, 5)])

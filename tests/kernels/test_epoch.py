@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import shapes
+from loss_cases import mutant, simulator_only
 from tolerances import assert_same_bits, assert_within, sum_bound
 
 from gpunet.kernels import epoch as kernels
 from gpunet.kernels.launch import CHUNK
-from gpunet.ops import NumpyOps
+from gpunet.ops import NumpyOps, RowWeights
 
 pytestmark = pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # uint32 wraps in the simulator
 
@@ -74,6 +75,93 @@ def test_batch_sums_equal_the_oracle(n, batch_size):
     assert_same_bits(counts[EPOCH], expected_counts[EPOCH])
     others = [epoch for epoch in range(EPOCHS) if epoch != EPOCH]
     assert np.isnan(losses[others]).all() and (counts[others] == -1).all()
+
+
+# Weights
+
+
+def weights_and_rows(networks, n):
+    """Of 20 images, some of weight zero."""
+    rng = np.random.default_rng(n)
+    weights = rng.uniform(0.01, 3, 20).astype(np.float32)
+    weights[::7] = 0
+    return weights, rng.integers(0, 20, (networks, n)).astype(np.int32)
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (9, 64), (35, 33), (1060, 1050), (5, 1)])
+def test_row_shares_equal_the_oracle(n, batch_size):
+    networks = 1 + 2 * (n % 2)
+    weights, rows = weights_and_rows(networks, n)
+    if batch_size == 4:
+        rows[0, :4] = 7  # a batch without any weight
+    out = np.full(networks * n + 1, np.nan, np.float32)
+    kernels.row_shares(weights, rows.reshape(-1), batch_size, out, networks=networks, length=n)
+    expected = np.empty(rows.shape)
+    OPS.row_shares(weights.astype(np.float64), rows, batch_size, expected)
+    shares = out[:-1].reshape(rows.shape)
+    assert_within(shares, expected, sum_bound(np.float32, min(batch_size, n), expected))
+    assert np.isnan(out[-1]) and (shares > 0).any()
+    assert ((shares == 0) == (weights[rows] == 0)).all() and (batch_size > 1 or set(shares.flat) <= {0, 1})
+
+
+@pytest.mark.parametrize(("n", "batch_size"), [(10, 4), (9, 64), (35, 33), (1060, 1050)])
+def test_batch_sums_of_weighted_rows_equal_the_oracle(n, batch_size):
+    networks = 1 + 2 * (n % 2)
+    weights, rows = weights_and_rows(networks, n)
+    row_loss = np.random.default_rng(n).standard_normal((networks, n)).astype(np.float32)
+    hits = np.random.default_rng(n + 1).integers(0, 2, (networks, n)).astype(np.uint8)
+    shape = EPOCHS, networks, -(-n // batch_size)
+    losses, sums, counts = (
+        np.full(shape, np.nan, np.float32),
+        np.full(shape, np.nan, np.float32),
+        np.zeros(shape, np.int32),
+    )
+    kernels.batch_sums(
+        *(array.reshape(-1) for array in (row_loss, hits)),
+        batch_size,
+        counter(),
+        losses.reshape(-1),
+        counts.reshape(-1),
+        (weights, rows.reshape(-1), sums.reshape(-1)),
+        networks=networks,
+        length=n,
+    )
+    expected_losses, magnitude, expected_counts = np.zeros(shape), np.zeros(shape), np.zeros_like(counts)
+    exact = RowWeights(weights.astype(np.float64), rows, np.zeros(shape))
+    for values, written in ((np.abs(row_loss), magnitude), (row_loss, expected_losses)):
+        OPS.batch_sums(values.astype(np.float64), hits, batch_size, counter(), written, expected_counts, exact)
+    terms = min(batch_size, n)
+    assert_within(losses[EPOCH], expected_losses[EPOCH], sum_bound(np.float32, terms, magnitude[EPOCH]))
+    assert_within(sums[EPOCH], exact.sums[EPOCH], sum_bound(np.float32, terms, exact.sums[EPOCH]))
+    assert_same_bits(counts, expected_counts)
+    others = [epoch for epoch in range(EPOCHS) if epoch != EPOCH]
+    assert np.isnan(losses[others]).all() and np.isnan(sums[others]).all()
+
+
+@simulator_only
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return of_images[rows[at]]", "return of_images[rows[0]]"),
+        ("= weight_of(weights, at) * row_loss[at] if", "= row_loss[at] if"),
+        ("t, uint32(network * n), start, end)", "t, uint32(0), start, end)"),
+        (
+            "                chunk_weights[t] = sum_of_chunk(stage, t)",
+            "                chunk_weights[t] = chunk_losses[t]",
+        ),
+        ("place_in_stage(place)] = weights[rows[at]] if", "place_in_stage(place)] = weights[rows[first]] if"),
+        ("weights[rows[at]] / total if", "weights[rows[first]] / total if"),
+        ("        total = with_chunks(total, chunk_sums)", "        total = chunk_sums[0]"),
+        ("first = uint32(uint32(cuda.blockIdx.y) * n)", "first = uint32(0)"),
+    ],
+)
+def test_epoch_mutant_of_the_weights_fails(monkeypatch, old, new):
+    module = mutant("epoch", old, new)
+    monkeypatch.setattr(kernels, "row_shares", module.row_shares)
+    monkeypatch.setattr(kernels, "batch_sums", module.batch_sums)
+    with pytest.raises((AssertionError, IndexError)):
+        test_row_shares_equal_the_oracle(35, 33)
+        test_batch_sums_of_weighted_rows_equal_the_oracle(35, 33)
 
 
 def test_batch_sums_are_added_chunk_by_chunk():

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from loss_cases import Labels, assert_equals_oracle, logits_of, mutant, oracle, run_loss, simulator_only
+from loss_cases import Labels, assert_equals_oracle, logits_of, mutant, oracle, run_loss, shares_of, simulator_only
 from tolerances import assert_same_bits
 
 from gpunet.kernels import row_losses
@@ -135,13 +135,64 @@ def test_softmax_cross_entropy_passes_on_what_is_not_finite(small_variants, vari
         np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=0)
 
 
+# Weights
+
+
+@pytest.mark.parametrize(("networks", "rows", "classes", "variant"), [SHAPES[3], SHAPES[4], SHAPES[9]])
+def test_softmax_cross_entropy_of_shares_equals_the_oracle(small_variants, networks, rows, classes, variant):
+    labels, logits, shares = (
+        Labels(networks, rows, classes),
+        logits_of(networks, rows, classes),
+        shares_of(networks, rows),
+    )
+    results = run_loss(softmax_cross_entropy, logits, labels.gathered, variant, shares=shares)
+    assert_equals_oracle(NAME, logits, labels.values, results, shares)
+    plain = run_loss(softmax_cross_entropy, logits, labels.gathered, variant)
+    assert_same_bits(results.row_loss, plain.row_loss)
+    assert_same_bits(results.hits, plain.hits)
+    losses_only = run_loss(softmax_cross_entropy, logits, labels.gathered, variant, gradient=False, shares=shares)
+    assert_same_bits(losses_only.row_loss, plain.row_loss)
+
+
+@pytest.mark.parametrize("variant", ["few_classes", "many_classes"])
+def test_softmax_cross_entropy_of_equal_shares_has_the_bits_of_none(small_variants, variant):
+    labels, logits = Labels(2, 7, 5), logits_of(2, 7, 5)
+    equal = run_loss(softmax_cross_entropy, logits, labels.gathered, variant, shares=np.full((2, 7), 1 / 7, np.float32))
+    for one, other in zip(equal, run_loss(softmax_cross_entropy, logits, labels.gathered, variant), strict=True):
+        assert_same_bits(one, other)
+
+
+@simulator_only
+@pytest.mark.parametrize("variant", ["few_classes", "many_classes"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("return shares[0][uint32(uint32(network * loss_pitch) + row)]", "return shares[0][network * 7 + row]"),
+        ("return shares[0][uint32(uint32(network * loss_pitch) + row)]", "return shares[0][network * loss_pitch]"),
+        ("return own_share if weighted else equal_share", "return equal_share"),
+    ],
+)
+def test_softmax_cross_entropy_mutant_of_the_shares_fails(variant, old, new):
+    module = mutant("row_losses", old, new)
+    module.VARIANTS["few_classes"] = module.Few(*SMALL["few_classes"])
+    module.VARIANTS["many_classes"] = module.Many(*SMALL["many_classes"])
+    labels, logits, shares = Labels(2, 7, 5), logits_of(2, 7, 5), shares_of(2, 7)
+
+    def launcher(logits, labels, row_loss, hits, dlogits, *, variant, **sizes):
+        module.launch(LOSS, logits, labels, row_loss, hits, dlogits, **sizes, variant=variant, stream=0)
+
+    with pytest.raises(AssertionError):
+        results = run_loss(launcher, logits, labels.gathered, variant, shares=shares)
+        assert_equals_oracle(NAME, logits, labels.values, results, shares)
+
+
 # Mutants
 
 FAULTS = [
     ("addend", lambda e, target: LOSS.addend(e, np.float32(0))),  # the label's own term is not left out
     ("addend", lambda e, target: np.float32(0) if e == np.float32(1) else LOSS.addend(e, target)),  # one is dropped
     ("gradient", lambda e, target, rest, factor: e * factor),  # the label's gradient is p
-    ("factor", lambda rest, e_target, inverse_rows, classes: np.float32(1) / (rest + e_target)),  # not the mean
+    ("factor", lambda rest, e_target, share, classes: np.float32(1) / (rest + e_target)),  # not the mean
     ("loss", lambda rest, z_max, z_target, e_target, classes: np.float32(np.log1p(rest + (e_target - 1)))),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from loss_cases import Labels, assert_equals_oracle, logits_of, run_loss, simulator_only
+from loss_cases import Labels, assert_equals_oracle, logits_of, run_loss, shares_of, simulator_only
 from tolerances import assert_same_bits
 
 from gpunet.kernels import row_losses
@@ -43,6 +43,17 @@ def test_squared_error_equals_the_oracle(small_variants, networks, rows, outputs
 def test_squared_error_equals_the_oracle_with_its_own_variants(rows, outputs):
     labels, logits = Labels(1, rows, outputs), logits_of(1, rows, outputs)
     assert_equals_oracle(NAME, logits, labels.values, run_loss(squared_error, logits, labels.gathered))
+
+
+@pytest.mark.parametrize(("networks", "rows", "outputs", "variant"), [SHAPES[1], SHAPES[3], SHAPES[5]])
+def test_squared_error_of_shares_equals_the_oracle(small_variants, networks, rows, outputs, variant):
+    labels, logits, shares = (
+        Labels(networks, rows, outputs),
+        logits_of(networks, rows, outputs),
+        shares_of(networks, rows),
+    )
+    results = run_loss(squared_error, logits, labels.gathered, variant, shares=shares)
+    assert_equals_oracle(NAME, logits, labels.values, results, shares)
 
 
 @pytest.mark.parametrize("outputs", [2, 10, 32])

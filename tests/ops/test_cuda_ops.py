@@ -18,6 +18,7 @@ from gpunet.ops.numpy_ops import NumpyOps
 RNG = np.random.default_rng(7)
 IMAGES = RNG.integers(0, 256, (26, 13), dtype=np.uint8)  # 13 inputs: a row is no whole number of words
 LABELS = RNG.integers(0, 3, 26)
+WEIGHTS = RNG.uniform(0.1, 5, 26) * (np.arange(26) != 4)  # one row is left out, and counts nothing in the validation
 BATCH = 6  # four full batches and one of two rows
 EPS = float(np.finfo(np.float32).eps)
 
@@ -67,16 +68,18 @@ CASES = {
         floats=True,
     ),
     "one layer": dict(sizes=(13, 3), optimizer=SGD(0.5)),
+    "weights": dict(sizes=(13, 7, 3), optimizer=SGD(0.5), weights=WEIGHTS),
 }
 
 
-def trained(ops, *, sizes, optimizer, seed=3, activation="relu", loss=None, dropout=0.0, floats=False, rows=26):
+def trained(
+    ops, *, sizes, optimizer, seed=3, activation="relu", loss=None, dropout=0.0, floats=False, rows=26, weights=None
+):
     network = MLP(sizes, activation, seed, loss=loss, dropout=dropout, ops=ops)
     images = IMAGES / np.float32(255) if floats else IMAGES
     labels = LABELS % max(2, sizes[-1])
-    history = train(
-        network, images, labels, np.arange(rows), np.arange(9), optimizer=optimizer, epochs=1, batch_size=BATCH
-    )
+    options = {"optimizer": optimizer, "epochs": 1, "batch_size": BATCH, "sample_weight": weights}
+    history = train(network, images, labels, np.arange(rows), np.arange(9), **options)
     return network, history
 
 
@@ -128,6 +131,24 @@ def test_cuda_ops_train_a_population_bit_for_bit_as_its_members():
         alone, its_history = trained(CudaOps(), seed=seed, optimizer=Adam(rate), dropout=dropout, **shared)
         np.testing.assert_array_equal(parameters[index], alone.ops.to_host(alone.parameters)[0])
         np.testing.assert_array_equal(history.step_loss[index], its_history.step_loss[0])
+
+
+@pytest.mark.parametrize("sizes", [(13, 7, 3), (13, 3)])  # a fused head, and a loss by itself
+def test_cuda_ops_train_with_equal_weights_to_the_bits_of_none(sizes):
+    trainings = [trained(CudaOps(), sizes=sizes, optimizer=SGD(0.5), rows=8, weights=w) for w in (None, np.full(26, 3))]
+    (plain, expected), (weighted, history) = trainings
+    parameters = (network.ops.to_host(network.parameters) for network in (plain, weighted))
+    np.testing.assert_array_equal(*parameters)
+    np.testing.assert_array_equal(history.step_loss, expected.step_loss)
+    np.testing.assert_array_equal(history.validation.loss, expected.validation.loss)
+
+
+def test_cuda_ops_refuse_shares_that_lie_elsewhere():
+    ops = CudaOps()
+    logits, labels = ops.zeros((2, 3, 2)), ops.zeros((2, 3), np.int32)
+    arrays = logits, labels, ops.zeros((2, 3)), ops.zeros((2, 3), np.uint8), ops.zeros((2, 3, 2))
+    with pytest.raises(ValueError, match="as row_loss does"):
+        ops.softmax_cross_entropy(*arrays, ops.zeros((2, 5))[:, :3])
 
 
 def test_cuda_ops_write_the_gradients_that_backward_shows():

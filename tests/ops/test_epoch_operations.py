@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import shapes
 from buffers import Guarded, exact, normal, unchanged
-from tolerances import assert_within, sum_bound
+from tolerances import assert_within, eps, sum_bound
 
 from gpunet.counter_rng import permutation
+from gpunet.ops import RowWeights
 
 SPLITS = np.array([[30, 11, 12, 7, 0], [5, 6, 7, 8, 9], [5, 6, 7, 8, 9]])
 
@@ -77,6 +78,30 @@ def test_batch_sums_counts_more_hits_than_a_byte_holds(ops):
     hits, hit_counts = ops.asarray(np.ones((1, 700)), np.uint8), ops.zeros((1, 1, 2), np.int32)
     ops.batch_sums(ops.zeros((1, 700)), hits, 600, counter(ops, 0), ops.zeros((1, 1, 2)), hit_counts)
     assert ops.to_host(hit_counts).tolist() == [[[600, 100]]]
+
+
+def test_row_shares_by_hand(ops):
+    weights, rows = ops.asarray([0, 1, 3, 4]), ops.asarray([[1, 2, 0, 3, 3], [0, 0, 3, 2, 2]], np.int32)
+    out = Guarded(ops, (2, 5))
+    with unchanged(ops, weights, rows):
+        ops.row_shares(weights, rows, 2, out.array)
+    quarter, seventh = 0.25, np.asarray(1, ops.dtype) / np.asarray(7, ops.dtype)
+    np.testing.assert_array_equal(out.result()[0], [quarter, 3 * quarter, 0, 1, 1])
+    # A batch without weight has no shares; the last batch is short.
+    assert_within(out.result()[1], np.array([0, 0, 4 * seventh, 3 * seventh, 1]), eps(ops.dtype))
+
+
+def test_batch_sums_of_weighted_rows_by_hand(ops):
+    row_loss, hits = ops.asarray([[1, 2, 3, 4, 5]]), ops.asarray([[1, 1, 0, 1, 1]], np.uint8)
+    weights, rows = ops.asarray([0, 0.5, 2, 4]), ops.asarray([[1, 2, 2, 0, 3]], np.int32)
+    loss_sums, hit_counts, weight_sums = (Guarded(ops, (2, 1, 3), kind) for kind in (None, np.int32, None))
+    with unchanged(ops, row_loss, hits, weights, rows):
+        of_rows = RowWeights(weights, rows, weight_sums.array)
+        ops.batch_sums(row_loss, hits, 2, counter(ops, 1), loss_sums.array, hit_counts.array, of_rows)
+    np.testing.assert_array_equal(loss_sums.result()[1], [[4.5, 6, 20]])
+    np.testing.assert_array_equal(weight_sums.result()[1], [[2.5, 2, 4]])
+    np.testing.assert_array_equal(hit_counts.result()[1], [[2, 1, 1]])
+    assert np.isnan(loss_sums.result()[0]).all() and np.isnan(weight_sums.result()[0]).all()
 
 
 def test_advance_counts_epochs(ops):

@@ -25,6 +25,16 @@ def test_gather_of_bytes_counts_255_as_one(ops):
     np.testing.assert_array_equal(ops.to_host(batch.y), [[9, 7, 9, 8], [8, 8, 7, 9]])
 
 
+def test_gather_fetches_targets(ops):
+    targets = np.array([[0.5, -1], [2, 3], [4, 0.25]])
+    rows, y = ops.asarray(ROWS, np.int32), ops.zeros((*ROWS.shape, 2))
+    values, scale = ops.images(IMAGES)
+    batch = Batch(values, ops.asarray(targets), rows, scale, ops.zeros((*ROWS.shape, 2)), y)
+    ops.gather(batch)
+    np.testing.assert_array_equal(ops.to_host(y), targets[ROWS])
+    assert_same_bits(ops.to_host(batch.x), ops.to_host(gathered_batch(ops, IMAGES, LABELS, ROWS).x))
+
+
 def test_gather_of_floats_takes_them_as_they_are(ops):
     images = np.random.default_rng(1).standard_normal((3, 5)).astype(ops.dtype)
     batch = gathered_batch(ops, images, LABELS, ROWS)

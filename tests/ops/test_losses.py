@@ -77,6 +77,17 @@ def test_squared_error_of_one_output_by_hand(ops):
     assert hits.tolist() == [[1, 0, 1, 1]]  # 1 is predicted above one half only
 
 
+def test_squared_error_of_targets_by_hand(ops):
+    logits, targets = ops.asarray([[[1, 3], [0, 2]]]), ops.asarray([[[0.5, 5], [-2, 2]]])
+    row_loss, hits = Guarded(ops, (1, 2)), Guarded(ops, (1, 2), np.uint8)
+    dlogits = Guarded(ops, (1, 2, 2))
+    with unchanged(ops, logits, targets):
+        ops.squared_error(logits, targets, row_loss.array, hits.array, dlogits.array)
+    np.testing.assert_array_equal(row_loss.result(), [[2.125, 2]])  # the mean of 0.25, 4; of 4, 0
+    np.testing.assert_array_equal(dlogits.result(), [[[0.25, -1], [1, 0]]])  # 2 (z - t) / (2 outputs * 2 rows)
+    assert not hits.result().any()
+
+
 def test_squared_error_of_two_outputs_by_hand(ops):
     row_loss, dlogits, hits = evaluated(ops, "squared_error", [[[1, 3], [0, 2]], [[5, 5], [5, 5]]], [[0, 1], [0, 1]])
     np.testing.assert_array_equal(row_loss, [[4.5, 0.5], [20.5, 20.5]])  # the mean of 0, 9; of 0, 1; of 16, 25
@@ -187,6 +198,24 @@ def test_loss_is_right_at_any_shape(ops, loss, shape):
     assert_within(row_loss, losses, (LOSS + spread) * eps(ops.dtype) * np.maximum(1, losses))
     assert_within(dlogits, gradients / rows, (LOSS + spread) * eps(ops.dtype) * np.maximum(1, abs(gradients)) / rows)
     np.testing.assert_array_equal(hits, predicted == labels)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_of_shares_has_the_gradient_of_the_weighted_mean(ops, loss):
+    """Each row's gradient, taken alone, times its share; losses and hits are no others."""
+    outputs = 1 if loss == "binary_cross_entropy" else 3
+    logits, labels = ops.to_host(normal(ops, (2, 5, outputs), 1, 3.0)), np.arange(10).reshape(2, 5) % 2
+    shares = ops.asarray(np.random.default_rng(4).uniform(0, 1, (2, 9)))[:, 2:7]
+    dlogits = Guarded(ops, logits.shape)
+    places = [ops.zeros((2, 9), kind)[:, 2:7] for kind in (None, np.uint8)]
+    arrays = ops.asarray(logits), ops.asarray(labels, np.int32)
+    with unchanged(ops, *arrays, shares):
+        getattr(ops, loss)(*arrays, *places, dlogits.array, shares)
+    row_loss, plain, hits = evaluated(ops, loss, logits, labels)
+    expected = plain.astype(np.longdouble) * 5 * exact(ops, shares)[..., None]
+    assert_within(dlogits.result(), expected, 2 * LOSS * eps(ops.dtype) * abs(expected))
+    assert_within(ops.to_host(places[0]), row_loss, LOSS * eps(ops.dtype) * row_loss)
+    np.testing.assert_array_equal(ops.to_host(places[1]), hits)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

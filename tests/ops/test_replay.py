@@ -128,7 +128,7 @@ def epoch_of(network):
     """An epoch's calls, as `train` captures them."""
     from gpunet.training import _Run
 
-    run = _Run(network, IMAGES, LABELS, None, np.arange(2), 2, 3, "each epoch", True)
+    run = _Run(network, IMAGES, LABELS, None, np.arange(2), 2, 3, "each epoch", None, None, True)
     return run.launches(Adam(0.01))
 
 

@@ -111,6 +111,12 @@ def like_the_report(multiclass) -> RunResult:
     )
 
 
+@pytest.fixture(scope="session")
+def beyond(digits_file) -> RunResult:
+    """Of an experiment that no report has, with other epochs and less dropout than it has."""
+    return run(RunConfig.from_experiment("multiclass", "dropout", data=digits_file, epochs=2, dropout=0.1))
+
+
 RESULTS = (
     "multiclass",
     "binary",
@@ -121,6 +127,7 @@ RESULTS = (
     "perfect",
     "drawn",
     "like_the_report",
+    "beyond",
 )
 
 
@@ -201,6 +208,11 @@ def seeds_of_many_classes(many_classes) -> SeedsResult:
     return run_seeds(many_classes.config, 2)
 
 
+@pytest.fixture(scope="session")
+def seeds_beyond(beyond) -> SeedsResult:
+    return run_seeds(beyond.config, 2)
+
+
 SEEDS_RESULTS = (
     "seeds",
     "two_seeds_binary",
@@ -208,6 +220,7 @@ SEEDS_RESULTS = (
     "seeds_before_an_epoch",
     "seeds_of_awkward_names",
     "seeds_of_many_classes",
+    "seeds_beyond",
 )
 
 

@@ -22,6 +22,7 @@ from gpunet.reporting.artifacts import (
     history_csv,
     metrics,
     metrics_json,
+    reported_facts,
     write_artifacts,
 )
 from gpunet.runs import RunConfig, run
@@ -133,6 +134,15 @@ def test_metrics_json_is_the_same_for_the_same_command_but_for_times(multiclass,
     assert facts[0]["history"] != facts[2]["history"]
     assert first["model.safetensors"].read_bytes() == second["model.safetensors"].read_bytes()
     assert first["history.csv"].read_bytes() == second["history.csv"].read_bytes()
+
+
+def test_metrics_json_beyond_the_reports_names_no_report(beyond):
+    assert reported_facts(beyond) == {
+        "source": None,
+        "per_class": None,
+        "note": beyond.config.experiment.purpose,
+        "differences": ["epochs: 2 instead of 30", "dropout: 0.1 instead of 0.2"],
+    }
 
 
 def test_history_csv_holds_the_history(multiclass):

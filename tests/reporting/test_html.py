@@ -70,6 +70,15 @@ def test_report_compares_like_for_like_where_it_is(like_the_report):
     assert "The report got 95%." in text and "Not like for like" not in text
 
 
+def test_report_beyond_the_reports_has_nothing_beside_it(beyond):
+    text = visible(page(beyond))
+    assert "The reports have no such model." in text and beyond.config.experiment.purpose in text
+    assert "Unlike the experiment: epochs: 2 instead of 30; dropout: 0.1 instead of 0.2." in text
+    assert "report got" not in text and "this run the report" not in text and "None" not in text
+    rows = [["".join(cell.itertext()) for cell in row] for row in parsed(page(beyond)).iter("tr")]
+    assert ["test accuracy", f"{beyond.test.accuracy:.3f}"] in rows
+
+
 @pytest.mark.parametrize("name", ["drawn", "multiclass"])
 def test_report_is_loud_about_drawn_images_only(name, request):
     result = request.getfixturevalue(name)

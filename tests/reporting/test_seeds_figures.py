@@ -13,7 +13,7 @@ from gpunet.reporting import figures, seeds_figures
 
 
 @pytest.mark.parametrize("name", seeds_figures.FIGURES)
-@pytest.mark.parametrize("run", ["seeds_left_out", "two_seeds_binary", "seeds_before_an_epoch"])
+@pytest.mark.parametrize("run", ["seeds_left_out", "two_seeds_binary", "seeds_before_an_epoch", "seeds_beyond"])
 def test_seeds_figure_is_a_png_without_a_warning(name, run, request):
     result = request.getfixturevalue(run)
     with warnings.catch_warnings():

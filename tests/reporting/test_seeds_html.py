@@ -35,6 +35,14 @@ def test_seeds_report_gives_the_figures_of_the_run(seeds):
     assert ["seeds", "3 to 6"] in rows_of(seeds)
 
 
+def test_seeds_report_beyond_the_reports_has_nothing_beside_it(seeds_beyond):
+    text = visible(page(seeds_beyond))
+    assert "The reports have no such model." in text and "None" not in text
+    accuracy = seeds_beyond.test.accuracy
+    row = [f"{each:.3f}" for each in (accuracy.mean(), accuracy.std(ddof=1), accuracy.min(), accuracy.max())]
+    assert ["test accuracy", *row] in rows_of(seeds_beyond)
+
+
 def test_seeds_report_lists_every_seed(seeds_left_out):
     rows = {row[0]: row for row in rows_of(seeds_left_out)}
     assert rows["3 (kept)"][1] == f"{seeds_left_out.test.accuracy[0]:.3f}"

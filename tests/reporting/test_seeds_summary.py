@@ -69,3 +69,12 @@ def test_seeds_summary_says_what_befell_networks(seeds, seeds_left_out, two_seed
     assert "Left out" not in words(seeds_summary_text(seeds, FOLDER))
     assert DRAWN_WARNING in seeds_summary_text(two_seeds_binary, None)
     assert "Saved" not in seeds_summary_text(two_seeds_binary, None)
+
+
+def test_seeds_summary_beyond_the_reports_has_nothing_beside_it(seeds_beyond):
+    text = seeds_summary_text(seeds_beyond, FOLDER)
+    assert f"Beyond the reports: {seeds_beyond.config.experiment.purpose}" in words(text)
+    heads = [line.split() for line in text.splitlines() if line.split()[-4:] == ["mean", "sd", "min", "max"]]
+    assert len(heads) == 2 and "report " not in text
+    rows = [line.split() for line in text.splitlines() if line.startswith("test accuracy")]
+    assert [len(row) for row in rows] == [6]

@@ -80,6 +80,16 @@ def test_summary_says_what_makes_the_comparison_unfair(multiclass, like_the_repo
     assert "interrupted after 0 of 10 epochs" in words(summary_text(interrupted, FOLDER))
 
 
+def test_summary_beyond_the_reports_says_what_the_experiment_is_for(beyond):
+    text = words(summary_text(beyond, FOLDER))
+    assert f"Beyond the reports: {beyond.config.experiment.purpose}" in text
+    assert "UNLIKE THE EXPERIMENT: epochs: 2 instead of 30; dropout: 0.1 instead of 0.2." in text
+    assert f"test accuracy {beyond.test.accuracy:.3f} test loss" in text  # and no column of a report between
+    assert "the report" not in text.replace("the reports", "")
+    unchanged = replace(beyond, config=replace(beyond.config, epochs=30, dropout=0.2))
+    assert "UNLIKE" not in summary_text(unchanged, FOLDER)
+
+
 def test_differences_name_each_departure(like_the_report, binary):
     assert differences(like_the_report) == []
     config = replace(like_the_report.config, hidden=(32, 16), learning_rate=0.01, dropout=0.2, limit=300)
