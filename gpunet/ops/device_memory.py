@@ -60,7 +60,11 @@ class SimulatorMemory:
     def forget_wrappers(self) -> None:
         """Nothing is kept here."""
 
-    def graph(self, launches: Sequence[Launch]) -> None:
+    def prepared(self, launches: Sequence[Launch]) -> list[Callable[[], None]]:
+        """What makes each of these launches when it is called."""
+        return [partial(launch, self.stream) for launch in launches]
+
+    def graph(self, calls: Sequence[Callable[[], None]]) -> None:
         """None: the simulator has no graphs."""
 
 
@@ -119,14 +123,21 @@ class DeviceMemory:
         """Let go of arrays that nothing but their wrappers keeps alive."""
         self._wrapped.clear()
 
-    def graph(self, launches: Sequence[Launch]) -> Callable[[], None]:
-        """Capture launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
+    def prepared(self, launches: Sequence[Launch]) -> list[Callable[[], None]]:
+        """What makes each of these launches when it is called. Compiles their kernels and loads them."""
+        from gpunet.kernels.packed_launch import Packer
+
+        packer = Packer(self.cupy_stream.ptr)
+        return [packer.packed(launch) for launch in launches]
+
+    def graph(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """Capture prepared launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
         stream = self.cupy_stream
         with self._cuda.defer_cleanup():  # freeing memory is not allowed while a stream captures
             stream.begin_capture()
             try:
-                for launch in launches:
-                    launch(self.stream)
+                for call in calls:
+                    call()
             finally:
                 graph = stream.end_capture()
         return partial(graph.launch, stream)
