@@ -25,7 +25,7 @@ from gpunet.kernels.tiles import VECTOR, Tile, make_multiply, make_row_copy, mak
 
 VARIANTS = {
     # many results: as few reads of shared memory a product as registers allow
-    "tiled": Tile(rows=64, columns=64, thread_rows=8, thread_columns=8, slices=1, depth=8),
+    "tiled": Tile(rows=64, columns=64, thread_rows=4, thread_columns=8, slices=1, depth=16),
     # fewer: 128 x 1024 make 128 blocks
     "blocked": Tile(rows=32, columns=32, thread_rows=8, thread_columns=4, slices=4, depth=8),
     # few results, long sums

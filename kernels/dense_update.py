@@ -50,11 +50,11 @@ UNROLLED = 4  # rows of a chunk in one turn of the innermost loop
 
 
 # As many chunks of rows at a time as the batch has. The fewer there are, the smaller the tile, so that a thread updates
-# 4 to 8 weights in each and there are warps enough. 784 x 64 makes 100 blocks of four warps, and 64 x 10 five more.
+# 4 weights in each and there are warps enough. 784 x 64 makes 100 blocks of four warps, and 64 x 10 five more.
 VARIANTS = {
     "four_chunks": Tile(4, 4, down=4, across=8, chunks=4),
     "two_chunks": Tile(4, 2, down=4, across=8, chunks=2),
-    "one_chunk": Tile(2, 4, down=4, across=8, chunks=1),
+    "one_chunk": Tile(2, 2, down=4, across=8, chunks=1),
     # a batch of one row, and no other: 784-10-1 makes 17 blocks
     "single_row": Run(threads=64, weights=8),
 }

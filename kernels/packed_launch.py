@@ -6,12 +6,20 @@ launches in every epoch, and all of its steps share their arrays; here each is l
 """
 
 import ctypes
+from collections.abc import Iterator
 from typing import Any
 
 from numba import types
 from numba.cuda.cudadrv.driver import driver
 
 from gpunet.kernels.launch import Launch
+
+NUMBERS = {
+    types.boolean: ctypes.c_uint8,
+    types.int32: ctypes.c_int32,
+    types.uint32: ctypes.c_uint32,
+    types.float32: ctypes.c_float,
+}
 
 
 class PackedLaunch:
@@ -40,48 +48,50 @@ class Packer:
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
-        self._compiled: dict[tuple, Any] = {}  # by dispatcher and kinds of arguments
+        self._compiled: dict[tuple, tuple[Any, list[Any]]] = {}  # by dispatcher and kinds of arguments
         self._arrays: dict[int, list[Any]] = {}  # by identity: the launches keep them alive
 
     def packed(self, launch: Launch) -> PackedLaunch:
-        compiled = self._compiled_for(launch)
+        compiled, leaf_types = self._compiled_for(launch)
         values: list[Any] = []
-        for numba_type, argument in zip(compiled.argument_types, launch.arguments, strict=True):
-            self._pack(compiled, numba_type, argument, values)
+        for numba_type, leaf in zip(leaf_types, leaves(launch.arguments), strict=True):
+            if numba_type in NUMBERS:
+                values.append(NUMBERS[numba_type](leaf.item() if hasattr(leaf, "item") else leaf))
+                continue
+            if id(leaf) not in self._arrays:
+                self._arrays[id(leaf)] = packed_by_numba(compiled, numba_type, leaf)
+            values += self._arrays[id(leaf)]
         return PackedLaunch(launch, compiled._codelibrary.get_cufunc(), values, self._stream)
 
-    def _compiled_for(self, launch: Launch) -> Any:
+    def _compiled_for(self, launch: Launch) -> tuple[Any, list[Any]]:
+        """The compiled kernel, and the types of its arguments' leaves."""
         key = launch.kernel, *map(kind, launch.arguments)
         if key not in self._compiled:
-            self._compiled[key] = launch.compile()
+            compiled = launch.compile()
+            self._compiled[key] = compiled, list(leaves(compiled.argument_types))
         return self._compiled[key]
 
-    def _pack(self, compiled: Any, numba_type: Any, argument: Any, values: list[Any]) -> None:
-        if isinstance(argument, tuple):
-            for each_type, each in zip(numba_type, argument, strict=True):
-                self._pack(compiled, each_type, each, values)
-        elif hasattr(argument, "shape") and argument.shape:
-            if id(argument) not in self._arrays:
-                self._arrays[id(argument)] = packed_by_numba(compiled, numba_type, argument)
-            values += self._arrays[id(argument)]
+
+def leaves(values: Any) -> Iterator[Any]:
+    """Arguments, or their types, as the driver sees them: tuples are handed over element by element."""
+    for value in values:
+        if isinstance(value, (tuple, types.BaseTuple)):
+            yield from leaves(value)
         else:
-            values += packed_by_numba(compiled, numba_type, argument)
+            yield value
 
 
 def kind(argument: Any) -> Any:
     """What an argument's type follows from, among the arguments that our kernels take."""
     if isinstance(argument, tuple):
         return tuple(map(kind, argument))
-    if hasattr(argument, "shape") and argument.shape:
-        return argument.dtype.char, argument.ndim
-    return type(argument)
+    dtype = getattr(argument, "dtype", None)
+    return type(argument) if dtype is None else (dtype.char, argument.ndim)
 
 
 def packed_by_numba(compiled: Any, numba_type: Any, argument: Any) -> list[Any]:
-    """What Numba's launch hands the driver for an argument, as ctypes objects. Newer versions leave addresses, sizes
-    and truth values to the call, as Python's own objects."""
-    if numba_type == types.boolean:
-        return [ctypes.c_uint8(bool(argument))]
+    """What Numba's launch hands the driver for an argument, as ctypes objects. Newer versions leave addresses and sizes
+    to the call, as Python's own numbers."""
     left: list[Any] = []
     compiled._prepare_args(numba_type, argument, 0, [], left)
     return [value if isinstance(value, ctypes._SimpleCData) else ctypes.c_int64(int(value)) for value in left]

@@ -85,7 +85,8 @@ class DeviceMemory:
         self.cupy_stream = cupy.cuda.Stream(non_blocking=False)
         self.stream = cuda.external_stream(self.cupy_stream.ptr)
         self.have_run: set[Any] = set()  # kernels
-        self._wrapped: dict[tuple[int, int, str], Any] = {}
+        self._wrapped: dict[tuple[int, int, str], Any] = {}  # by address, length and type
+        self._known: dict[tuple[int, int | None], tuple[Any, Any]] = {}  # by identity: the array, kept, and its wrapper
 
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> Any:
         with self.cupy_stream, self._enough_memory():
@@ -112,16 +113,21 @@ class DeviceMemory:
         Wrapped once and kept until `forget_wrappers`. Numba is told not to wait for the array's stream, which is
         the kernel's own.
         """
+        known = self._known.get((id(array), length))
+        if known is not None:
+            return known[1]
         key = (array.data.ptr, length or span(array), array.dtype.char)
         wrapped = self._wrapped.get(key)
         if wrapped is None:
             line = self._cupy.ndarray((key[1],), array.dtype, memptr=array.data)
             wrapped = self._wrapped[key] = self._cuda.as_cuda_array(line, sync=False)
+        self._known[id(array), length] = array, wrapped
         return wrapped
 
     def forget_wrappers(self) -> None:
         """Let go of arrays that nothing but their wrappers keeps alive."""
         self._wrapped.clear()
+        self._known.clear()
 
     def prepared(self, launches: Sequence[Launch]) -> list[Callable[[], None]]:
         """What makes each of these launches when it is called. Compiles their kernels and loads them."""
