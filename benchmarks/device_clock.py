@@ -65,6 +65,10 @@ def find_device(number: int = 0) -> Device | str:
     return Device(ops, cupy, DeviceClock(cupy, ops.cupy_stream, l2_bytes), device_facts(number) | versions)
 
 
+class HostTooSlow(Exception):
+    """The device is through with everything before the host has enqueued what is timed."""
+
+
 class DeviceClock:
     """Times work by events on the stream on which it is enqueued.
 
@@ -82,7 +86,8 @@ class DeviceClock:
     def times(self, run: Callable[[], Any], samples: int, *, calls: int = 1, warm: bool = False) -> list[float]:
         """Microseconds a call, one figure a sample. run: enqueues so many calls of what is timed.
 
-        warm: the work is done once more, uncounted, between the flushing and the measurement.
+        warm: the work is done once more, uncounted, between the flushing and the measurement. Raises `HostTooSlow`
+        where no amount of flushing gains the host enough time.
         """
         cuda, stream = self._cupy.cuda, self._stream
         times: list[float] = []
@@ -107,5 +112,5 @@ class DeviceClock:
                 elif flushes < MOST_FLUSHES:
                     flushes *= 2
                 else:
-                    raise RuntimeError("the host enqueues too slowly for the device's time to be told from its own")
+                    raise HostTooSlow("the host enqueues too slowly for the device's time to be told from its own")
         return times

@@ -14,35 +14,66 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 
 
+OURS = ("gpunet (NumPy)", "gpunet (jit)")
+OURS_ON_DEVICE = ("gpunet (CUDA, each kernel launched)", "gpunet (CUDA graph)")
+PACKAGES = ("numpy", "numba", "torch", "jax", "scikit-learn")
+PACKAGES_ON_DEVICE = ("cupy", "numba-cuda", "torch", "jax")
+
+
 def training_on_the_cpu() -> str:
     """Microseconds a step, warm: gpunet and the peers, of several forms or thread counts the fastest."""
     results = json.loads((RESULTS / "train-cpu.json").read_text())
     machine = results["machine"]
-    heads = ("experiment", "network, batch", *OURS, "fastest PyTorch", "JAX", "scikit-learn", "gpunet against PyTorch")
-    lines = [f"| {' | '.join(heads)} |", f"|---|---|{'---:|' * (len(heads) - 2)}"]
+    threads = max(machine["threads"])
+    where = (
+        f"up to {threads} thread{'s' if threads > 1 else ''} on {machine['cores']} cores of "
+        f"{article(machine['processor'])} {machine['processor']}"
+    )
+    return training_table(results, OURS, ("PyTorch", "JAX", "scikit-learn"), where)
+
+
+def training_on_gpus() -> str:
+    """The same on each device that has a results file."""
+    tables = []
+    for path in sorted(set(RESULTS.glob("train-*.json")) - {RESULTS / "train-cpu.json"}):
+        results = json.loads(path.read_text())
+        tables.append(training_table(results, OURS_ON_DEVICE, ("PyTorch", "JAX"), results["device"]["device"]))
+    return "\n\n".join(tables) or "Not measured yet."
+
+
+def training_table(results: dict, ours: tuple[str, ...], peers: tuple[str, ...], where: str) -> str:
+    machine = results["machine"]
+    heads = [
+        "experiment",
+        "network, batch",
+        *ours,
+        *(f"fastest {peer}" if peer == "PyTorch" else peer for peer in peers),
+    ]
+    lines = [
+        f"| {' | '.join([*heads, 'gpunet against PyTorch'])} |",
+        f"|---|---|{'---:|' * (len(heads) - 1)}",
+    ]
     for entry in results["experiments"]:
         medians = {name: figures["median"] for name, figures in entry["us_per_step"].items()}
         cells = [entry["experiment"], f"{'-'.join(map(str, entry['sizes']))}, {entry['batch_size']}"]
-        cells += [time_of(name, medians) for name in OURS]
-        cells += [time_of(fastest(medians, peer), medians, form_of=peer) for peer in ("PyTorch", "JAX")]
-        cells += [time_of("scikit-learn", medians), times_of(fastest(medians, "PyTorch"), entry["times_gpunet"])]
+        cells += [time_of(name, medians) for name in ours]
+        cells += [
+            time_of(fastest(medians, peer), medians, form_of="" if peer == "scikit-learn" else peer) for peer in peers
+        ]
+        cells.append(times_of(fastest(medians, "PyTorch"), entry["times_gpunet"], ours))
         lines.append(f"| {' | '.join(cells)} |")
-    found = [name for name in ("numpy", "numba", "torch", "jax", "scikit-learn") if machine[name] != "not installed"]
+    packages = PACKAGES_ON_DEVICE if results["device"] else PACKAGES
+    found = [name for name in packages if machine[name] != "not installed"]
     lines += [
         "",
-        f"Microseconds a training step, warm, medians of {results['rounds']} interleaved runs; up to "
-        f"{max(machine['threads'])} thread{'s' if max(machine['threads']) > 1 else ''} on {machine['cores']} cores of "
-        f"{article(machine['processor'])} {machine['processor']}, {machine['date']}; "
-        f"{', '.join(f'{name} {machine[name]}' for name in found)}, Python {machine['python']}. Before it is timed, "
-        "each trains from the same weights over the same batches, and its losses must be those of float64 within what "
-        "float32 may be off by.",
+        f"Microseconds a training step, warm, medians of {results['rounds']} interleaved runs; {where}, "
+        f"{machine['date']}; {', '.join(f'{name} {machine[name]}' for name in found)}, Python {machine['python']}. "
+        "Before it is timed, each trains from the same weights over the same batches, and its losses must be those of "
+        "float64 within what float32 may be off by.",
     ]
     if results["cold"]:
-        lines += ["", cold_training(results)]
+        lines += ["", cold_training(results, ours)]
     return "\n".join(lines)
-
-
-OURS = ("gpunet (NumPy)", "gpunet (jit)")
 
 
 def fastest(medians: dict[str, float], peer: str) -> str | None:
@@ -58,19 +89,20 @@ def time_of(name: str | None, medians: dict[str, float], *, form_of: str = "") -
     return microseconds(medians[name]) + form
 
 
-def times_of(peer: str | None, times_gpunet: dict[str, dict[str, float]]) -> str:
+def times_of(peer: str | None, times_gpunet: dict[str, dict[str, float]], ours: tuple[str, ...]) -> str:
     """How many times as long as each gpunet's a peer takes, such as "1.5 x, jit 2.1 x"."""
     if peer is None:
         return "not run"
-    names = {ours: "jit " if ours == "gpunet (jit)" else "" for ours in OURS if ours in times_gpunet}
-    return ", ".join(f"{name}{times_gpunet[ours][peer]:.1f} x" for ours, name in names.items())
+    said = {"gpunet (jit)": "jit ", "gpunet (CUDA graph)": "graph "}
+    timed = [name for name in ours if name in times_gpunet]
+    return ", ".join(f"{said.get(name, '')}{times_gpunet[name][peer]:.1f} x" for name in timed)
 
 
-def cold_training(results: dict) -> str:
+def cold_training(results: dict, ours: tuple[str, ...]) -> str:
     """One sentence: the first run of a process, in the first process and in the second."""
     cold = {}  # contender: its first and second time, of several forms or thread counts those that are fastest first
     for name, runs in results["cold"].items():
-        contender = name if name in OURS else name.partition(",")[0]
+        contender = name if name in ours else name.partition(",")[0]
         pair = [runs[which]["us_per_step"] for which in ("first", "second")]
         cold[contender] = min(cold.get(contender, pair), pair)
     said = "; ".join(f"{name} {first:,.0f} and {second:,.0f}" for name, (first, second) in cold.items())
@@ -172,20 +204,31 @@ def population_on_the_cpu() -> str:
     if not path.is_file():
         return "Not measured yet."
     results = json.loads(path.read_text())
+    threads, cpu = results["machine"]["threads"], results["machine"]["processor"]
+    where = f"{threads} thread{'s' if threads > 1 else ''} of {article(cpu)} {cpu} (JAX takes as many as it likes)"
+    return population_table(results, where)
+
+
+def population_on_gpus() -> str:
+    """The same on each device that has a results file."""
+    paths = sorted(set(RESULTS.glob("population-*.json")) - {RESULTS / "population-cpu.json"})
+    found = [json.loads(path.read_text()) for path in paths]
+    return "\n\n".join(population_table(each, each["device"]["device"]) for each in found) or "Not measured yet."
+
+
+def population_table(results: dict, where: str) -> str:
     machine, not_run, left_out = results["machine"], results["not_run"], results["left_out"]
     names = list(dict.fromkeys(name for row in results["rows"] for name in row["rate"]))
     lines = [f"| networks | {' | '.join(names)} |", f"|---:|{'---:|' * len(names)}"]
     for row in results["rows"]:
         rates = [three_digits(row["rate"][name]["median"]) if name in row["rate"] else "left out" for name in names]
         lines.append(f"| {row['networks']} | {' | '.join(rates)} |")
-    threads, cpu = machine["threads"], machine["processor"]
     versions = [f"{name} {machine[name]}" for name in ("numpy", "torch", "jax") if machine[name] != "not installed"]
     says = [
         f"Networks of {'-'.join(map(str, results['sizes']))} a second, each of ten epochs of "
         f"{results['training_rows']:,} rows in batches of {results['batch_size']}, by {results['epochs_timed']} epochs "
-        f"timed, medians of up to {results['rounds']} interleaved runs; "
-        f"{threads} thread{'s' if threads > 1 else ''} of {article(cpu)} {cpu} "
-        f"(JAX takes as many as it likes), {machine['date']}; {', '.join(versions)}."
+        f"timed, medians of up to {results['rounds']} interleaved runs; {where}, {machine['date']}; "
+        f"{', '.join(versions)}."
     ]
     says += [f"{name} was left out from {each['from']} networks on: {each['why']}." for name, each in left_out.items()]
     says += [f"{name} was not run: {why}." for name, why in not_run.items()]
@@ -292,7 +335,9 @@ def article(noun: str) -> str:
 
 TABLES = {
     "training-on-the-cpu": training_on_the_cpu,
+    "training-on-gpus": training_on_gpus,
     "population-on-the-cpu": population_on_the_cpu,
+    "population-on-gpus": population_on_gpus,
     "model-of-a-step": model_of_a_step,
     "kernels-against-numpy": kernels_against_numpy,
     "compiled-kernels": compiled_kernels,

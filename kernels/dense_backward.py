@@ -21,11 +21,11 @@ from numba import cuda, float32, int32, types, uint32
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
 from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, ReportCase, StepCounter, enqueue, jit
-from gpunet.kernels.tiles import VECTOR, Tile, make_multiply, make_row_copy, make_totals
+from gpunet.kernels.tiles import VECTOR, Tile, make_multiply, make_row_copy, make_totals, widest_that_fills
 
 VARIANTS = {
     # many results: as few reads of shared memory a product as registers allow
-    "tiled": Tile(rows=64, columns=64, thread_rows=8, thread_columns=8, slices=1, depth=8),
+    "tiled": Tile(rows=64, columns=64, thread_rows=4, thread_columns=8, slices=1, depth=16),
     # fewer: 128 x 1024 make 128 blocks
     "blocked": Tile(rows=32, columns=32, thread_rows=8, thread_columns=4, slices=4, depth=8),
     # few results, long sums
@@ -33,7 +33,7 @@ VARIANTS = {
     # sums of one chunk: behind a last layer of few outputs
     "thin": Tile(rows=16, columns=16, thread_rows=2, thread_columns=2, slices=1, depth=16),
 }
-ENOUGH_BLOCKS = {"tiled": 256, "blocked": 64}  # to keep a GPU of 40 to 132 multiprocessors busy; else "sliced"
+ENOUGH = {"tiled": 4, "blocked": 1.5, "sliced": 0}  # blocks a multiprocessor, as in the forward pass
 
 
 @functools.cache
@@ -177,9 +177,9 @@ def dense_backward(
 
     dz: ``[P, B, O]``. weight: begins at network 0's, network p's is p * parameter_pitch further on. a, out: ``[P, B,
     I]``; a before `dropout` dropped of it in training step `step`. All float32 and one-dimensional. variant: a key of
-    `VARIANTS` instead of the one that suits the shape.
+    `VARIANTS` instead of the one that suits the shape and the device.
     """
-    tile = VARIANTS[variant or _variant(rows, inputs, outputs)]
+    tile = VARIANTS[variant or _variant(networks, rows, inputs, outputs)]
     source = (dz,)
     if dropout is not None:
         arrays = dz, dropout.seeds, dropout.thresholds, dropout.scales
@@ -190,14 +190,8 @@ def dense_backward(
     enqueue(kernel, grid, tile.threads, (source, weight, a, out, *sizes), stream)
 
 
-def _variant(rows: int, inputs: int, outputs: int) -> str:
-    if outputs <= CHUNK:
-        return "thin"
-    for variant, enough in ENOUGH_BLOCKS.items():
-        down, across = VARIANTS[variant].blocks(rows, inputs)
-        if down * across >= enough:
-            return variant
-    return "sliced"
+def _variant(networks: int, rows: int, inputs: int, outputs: int) -> str:
+    return "thin" if outputs <= CHUNK else widest_that_fills(VARIANTS, ENOUGH, rows, inputs, networks)
 
 
 def report_cases() -> list[ReportCase]:

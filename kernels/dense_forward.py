@@ -30,11 +30,20 @@ from gpunet.kernels.launch import (
     jit,
     registers_for,
 )
-from gpunet.kernels.tiles import VECTOR, WORD, Tile, make_multiply, make_row_copy, make_totals, slice_barrier
+from gpunet.kernels.tiles import (
+    VECTOR,
+    WORD,
+    Tile,
+    make_multiply,
+    make_row_copy,
+    make_totals,
+    slice_barrier,
+    widest_that_fills,
+)
 
 VARIANTS = {
     # many results: as few reads of shared memory a product as registers allow
-    "tiled": Tile(rows=64, columns=64, thread_rows=8, thread_columns=8, slices=1, depth=8),
+    "tiled": Tile(rows=64, columns=64, thread_rows=4, thread_columns=8, slices=1, depth=16),
     # fewer: 128 x 1024 make 128 blocks
     "blocked": Tile(rows=32, columns=32, thread_rows=8, thread_columns=4, slices=4, depth=8),
     # as few as in a small hidden layer: 128 x 64 make 32 blocks of 7 warps, which sum 784 terms in one round. With 28
@@ -42,13 +51,17 @@ VARIANTS = {
     "sliced": Tile(rows=16, columns=16, thread_rows=8, thread_columns=4, slices=28, depth=8, resident=2),
     # the same where 32 slices save a round: from 897 to 1024 terms, say
     "sliced_longer": Tile(rows=16, columns=16, thread_rows=8, thread_columns=4, slices=32, depth=8),
+    # the same results in 128 blocks: more is read, but by as many multiprocessors as a large GPU has
+    "small": Tile(rows=8, columns=8, thread_rows=2, thread_columns=4, slices=28, depth=8),
+    "small_longer": Tile(rows=8, columns=8, thread_rows=2, thread_columns=4, slices=32, depth=8),
     # a last layer
     "narrow": Tile(rows=4, columns=16, thread_rows=2, thread_columns=4, slices=32, depth=8),
     # a single row: a vector times a matrix
     "row": Tile(rows=1, columns=8, thread_rows=1, thread_columns=1, slices=32, depth=32),
 }
 NARROW = 16  # outputs at most
-ENOUGH_BLOCKS = {"tiled": 256, "blocked": 64}  # to keep a GPU of 40 to 132 multiprocessors busy; else "sliced"
+# Blocks a multiprocessor from which a variant is taken rather than the next one, on an H100 and in a model of a T4.
+ENOUGH = {"tiled": 4, "blocked": 1.5, "sliced": 0.5, "small": 0}
 
 # What x may be. A kernel takes it as one tuple, the array first.
 BYTES = "bytes"  # Gathered's fields, images in words
@@ -184,11 +197,20 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
         first_column = uint32(uint32(cuda.blockIdx.y) * uint32(tile_columns))
         network = uint32(cuda.blockIdx.z)
 
-        # what this thread copies of x and of the weights, and to where
+        # what this thread copies of x and of the weights, and to where; its first weights come while rows are looked up
         x = source[0]
         x_column = uint32(lane % x_items)
         x_row = uint32(lane // x_items)
         x_end = uint32((inputs + uint32(item_terms - 1)) // item_terms)
+        w_column = uint32(first_column + lane % tile_columns)
+        w_row = uint32(lane // tile_columns)
+        whole = w_columns > 1 and uint32(first_column + uint32(tile_columns)) <= outputs
+        w_network = uint32(network * parameter_pitch)
+        x_to = uint32(part * x_slice + x_row * x_pitch + x_column)
+        w_to = uint32(w_begin + part * w_slice + lane)
+        k = uint32(part * CHUNK)  # of the terms that this slice multiplies in this stage
+        if k < inputs:
+            fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, whole, inputs, outputs)
         for r in range(rows_per_thread):
             tile_row = uint32(thread + uint32(r * threads))
             if tile_row < tile_rows:
@@ -197,12 +219,6 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
         cuda.syncthreads()
         for r in range(x_rows):
             x_offsets[r] = words[uint32(x_row + uint32(r * x_row_step))] + x_column
-        w_column = uint32(first_column + lane % tile_columns)
-        w_row = uint32(lane // tile_columns)
-        whole = w_columns > 1 and uint32(first_column + uint32(tile_columns)) <= outputs
-        w_network = uint32(network * parameter_pitch)
-        x_to = uint32(part * x_slice + x_row * x_pitch + x_column)
-        w_to = uint32(w_begin + part * w_slice + lane)
 
         # what it multiplies
         x_from = uint32(part * (x_slice // x_unit) + lane // column_threads * (x_pitch // x_unit))
@@ -220,10 +236,8 @@ def make_dense_forward_kernel(tile: Tile, kind: str, activation: str):
         for t in range(totals_per_thread):
             totals[t] = float32(0)
         begin = uint32(0)  # of the chunks that the slices sum in this round
-        k = uint32(part * CHUNK)  # of the terms that this slice multiplies in this stage
         if k < inputs:
             fetch_x(next_x, x, x_offsets, x_column, uint32(k // item_terms), x_end)
-            fetch_weight(next_w, weight, w_network, uint32(k + w_row), w_column, whole, inputs, outputs)
         while begin < inputs:
             cuda.syncthreads()  # the last round's sums have been read: their place is free
             for t in range(products):
@@ -291,9 +305,9 @@ def dense_forward(
 
     x: a `Gathered`, or contiguous activations ``[P, B, I]``, of which `dropout` drops elements in training step `step`.
     weight and bias: begin at network 0's, network p's are p * parameter_pitch further on. out: ``[P, B, O]``. All
-    float32 and one-dimensional. variant: a key of `VARIANTS` instead of the one that suits the shape.
+    float32 and one-dimensional. variant: a key of `VARIANTS` instead of the one that suits the shape and the device.
     """
-    tile = VARIANTS[variant or _variant(rows, inputs, outputs)]
+    tile = VARIANTS[variant or _variant(networks, rows, inputs, outputs)]
     kind, source = _source(x, dropout, step)
     kernel = make_dense_forward_kernel(tile, kind, activation)
     grid = (*tile.blocks(rows, outputs), networks)
@@ -301,16 +315,15 @@ def dense_forward(
     enqueue(kernel, grid, tile.threads, (source, weight, bias, out, *sizes), stream)
 
 
-def _variant(rows: int, inputs: int, outputs: int) -> str:
+def _variant(networks: int, rows: int, inputs: int, outputs: int) -> str:
     if rows == 1:
         return "row"
     if outputs <= NARROW:
         return "narrow"
-    for variant, enough in ENOUGH_BLOCKS.items():
-        down, across = VARIANTS[variant].blocks(rows, outputs)
-        if down * across >= enough:
-            return variant
-    return min("sliced", "sliced_longer", key=lambda variant: VARIANTS[variant].rounds(inputs))
+    variant = widest_that_fills(VARIANTS, ENOUGH, rows, outputs, networks)
+    longer = f"{variant}_longer"
+    fewer_rounds = longer in VARIANTS and VARIANTS[longer].rounds(inputs) < VARIANTS[variant].rounds(inputs)
+    return longer if fewer_rounds else variant
 
 
 def _source(x: Any, dropout: DropoutArrays | None, step: StepCounter | None) -> tuple[str, tuple]:

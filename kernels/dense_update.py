@@ -9,7 +9,7 @@ applied to the finished sum), and the hidden activations for the others, with wh
 bias is the weight of one more input that is always 1, so it needs no code but an address.
 
 A block makes one tile of the [I + 1, O] sums of one layer and network; a table tells which. Its warps share the rows of
-the batch: each sums the whole tile over its own chunk of 32 rows, 6 x 4 sums in each thread's registers, so that
+the batch: each sums the whole tile over its own chunk of 32 rows, 4 x 4 sums in each thread's registers, so that
 several chunks are under way at once and each is summed in the canonical order. Through shared memory the threads then
 change places: each adds up the chunks of a few sums, in ascending order, and updates those weights. It has had them in
 registers since the kernel began, so the reading of parameters, m and v hides behind the product. For a batch of one
@@ -50,12 +50,11 @@ UNROLLED = 4  # rows of a chunk in one turn of the innermost loop
 
 
 # As many chunks of rows at a time as the batch has. The fewer there are, the smaller the tile, so that a thread updates
-# 6 to 8 weights in each and there are warps enough. 784 x 64 makes 68 blocks of four warps, and 64 x 10 two more: they
-# fill a T4's 40 multiprocessors, which hold two each.
+# 4 weights in each and there are warps enough. 784 x 64 makes 100 blocks of four warps, and 64 x 10 five more.
 VARIANTS = {
-    "four_chunks": Tile(6, 4, down=8, across=4, chunks=4),
-    "two_chunks": Tile(3, 4, down=8, across=4, chunks=2),
-    "one_chunk": Tile(2, 4, down=4, across=8, chunks=1),
+    "four_chunks": Tile(4, 4, down=4, across=8, chunks=4),
+    "two_chunks": Tile(4, 2, down=4, across=8, chunks=2),
+    "one_chunk": Tile(2, 2, down=4, across=8, chunks=1),
     # a batch of one row, and no other: 784-10-1 makes 17 blocks
     "single_row": Run(threads=64, weights=8),
 }
@@ -122,6 +121,7 @@ def make_dense_update_kernel(tile: Tile, method: str, words: bool, dropout: bool
     x_parts, x_steps, x_apart = _shares(tile_inputs, lanes)
     dz_parts, dz_steps, dz_apart = _shares(tile_outputs, lanes)
     words_each = words_parts * words_steps
+    dz_each = dz_parts * dz_steps
     products_each = lane_inputs * lane_outputs
     weights_each = sums_size // threads
     rows_apart = threads // tile_outputs  # between a thread's weights
@@ -228,7 +228,7 @@ def make_dense_update_kernel(tile: Tile, method: str, words: bool, dropout: bool
         sums_lane = uint32(chunk * uint32(sums_size) + lane_i * uint32(tile_outputs) + lane_o)
         word_values = cuda.local.array(words_each, uint32)
         x_values = cuda.local.array(x_steps, float32)
-        dz_values = cuda.local.array(dz_steps, float32)
+        dz_values = cuda.local.array(dz_each, float32)
         products = cuda.local.array(products_each, float32)
         xs = cuda.local.array(lane_inputs, float32)
         dzs = cuda.local.array(lane_outputs, float32)
@@ -238,6 +238,14 @@ def make_dense_update_kernel(tile: Tile, method: str, words: bool, dropout: bool
             # together. Reads beyond an edge fall on the last row or the first column; what they find is multiplied by
             # a zero of dz or x, or makes sums that nobody takes.
             first = uint32(start + chunk * uint32(CHUNK))
+            for part in range(dz_parts):
+                e = uint32(lane + uint32(part * lanes))
+                o = uint32(o0 + e % uint32(tile_outputs))
+                column = uint32(dz_start + (o if o < outputs else uint32(0)))
+                for k in range(dz_steps):
+                    row = uint32(first + e // uint32(tile_outputs) + uint32(k * dz_apart))
+                    row = row if row < batch else last_row
+                    dz_values[part * dz_steps + k] = dz[uint32((network * batch + row) * outputs + column)]
             if words and layer == uint32(0):
                 for part in range(words_parts):
                     e = uint32(lane + uint32(part * lanes))
@@ -285,15 +293,10 @@ def make_dense_update_kernel(tile: Tile, method: str, words: bool, dropout: bool
             for part in range(dz_parts):
                 e = uint32(lane + uint32(part * lanes))
                 o = uint32(o0 + e % uint32(tile_outputs))
-                column = uint32(dz_start + (o if o < outputs else uint32(0)))
-                for k in range(dz_steps):
-                    row = uint32(first + e // uint32(tile_outputs) + uint32(k * dz_apart))
-                    row = row if row < batch else last_row
-                    dz_values[k] = dz[uint32((network * batch + row) * outputs + column)]
                 for k in range(dz_steps):
                     row = uint32(first + e // uint32(tile_outputs) + uint32(k * dz_apart))
                     inside = o < outputs and row < batch
-                    value = dz_values[k] if inside else float32(0)
+                    value = dz_values[part * dz_steps + k] if inside else float32(0)
                     shared[dz_chunk + e + uint32(k * dz_apart * tile_outputs)] = value
             cuda.syncthreads()
 

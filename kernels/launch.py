@@ -38,6 +38,16 @@ else:
     load_array_functions()
 
 
+T4_MULTIPROCESSORS = 40
+
+
+def multiprocessors() -> int:
+    """Of the device that kernels are launched on; in the simulator as many as a T4 has."""
+    if SIMULATOR:
+        return T4_MULTIPROCESSORS
+    return getattr(cuda.get_current_device(), "MULTIPROCESSOR_COUNT", T4_MULTIPROCESSORS)
+
+
 def ceil_div(a: int, b: int) -> int:
     """The smallest whole number that is at least a / b."""
     return -(-a // b)
@@ -95,12 +105,15 @@ class Launch(NamedTuple):
         configured = self.kernel[self.grid, self.threads, stream] if SIMULATOR else _configured(*self[:3], stream)
         configured(*self.arguments)
 
-    def compile(self) -> None:
+    def compile(self) -> Any:
         """Compile the kernel for these arguments, or find it on disk, and load it onto the device. Nothing is run, and
-        nothing done in the simulator."""
-        if not SIMULATOR:
-            types = tuple(self.kernel.typeof_pyval(argument) for argument in self.arguments)
-            self.kernel.compile(types).bind()
+        nothing done in the simulator. Returns Numba's compiled kernel."""
+        if SIMULATOR:
+            return None
+        types = tuple(self.kernel.typeof_pyval(argument) for argument in self.arguments)
+        compiled = self.kernel.compile(types)
+        compiled.bind()
+        return compiled
 
 
 class Recording(list):

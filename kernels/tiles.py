@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from numba import cuda, float32, uint32
 
-from gpunet.kernels.launch import CHUNK, SIMULATOR, ceil_div
+from gpunet.kernels.launch import CHUNK, SIMULATOR, ceil_div, multiprocessors
 
 WARP = 32  # threads that run in step
 BANKS = 32  # of shared memory, four bytes wide each
@@ -85,6 +85,16 @@ class Tile(NamedTuple):
             return length + -length % VECTOR
         offset = max(VECTOR, BANKS * self.slice_threads // WARP)
         return length + (offset - length) % (2 * offset)  # an odd multiple of the offset
+
+
+def widest_that_fills(tiles: dict[str, Tile], enough: dict[str, float], rows: int, columns: int, networks: int) -> str:
+    """Of tiles from the largest to the smallest, the name of the first that makes enough blocks for each of the
+    device's multiprocessors; the last one if none does."""
+    for name, blocks in enough.items():
+        down, across = tiles[name].blocks(rows, columns)
+        if down * across * networks >= blocks * multiprocessors():
+            return name
+    return name
 
 
 class RowCopy(NamedTuple):

@@ -77,6 +77,7 @@ TRAINING = {
         },
         **{"python": "3.12", "torch": "2.9", "jax": "not installed", "scikit-learn": "1.6"},
     },
+    "device": None,
     "rounds": 5,
     "cold_experiment": "multiclass exp2",
     "cold": {
@@ -140,6 +141,26 @@ def test_readme_training_table_names_the_fastest_peers_and_who_did_not_run(readm
     (results / "train-cpu.json").write_text(json.dumps(alone))
     row = readme_tables.training_on_the_cpu().splitlines()[2]
     assert row.endswith("| 400 us | not run | not run | not run | not run | not run |")
+
+
+def test_readme_training_table_of_a_device_names_gpunet_s_forms_there(readme_tables, tmp_path, monkeypatch):
+    monkeypatch.setattr(readme_tables, "RESULTS", tmp_path)
+    assert readme_tables.training_on_gpus() == "Not measured yet."
+    graph, peer = "gpunet (CUDA graph)", "PyTorch CUDA graph of a step"
+    entry = {
+        **TRAINING["experiments"][0],
+        "us_per_step": {graph: {"median": 10.0}, peer: {"median": 25.0}},
+        "times_gpunet": {graph: {peer: 2.5}},
+    }
+    machine = TRAINING["machine"] | {"cupy": "14.0", "numba-cuda": "0.30"}
+    results = TRAINING | {"device": DEVICE, "machine": machine, "cold": {}, "experiments": [entry]}
+    (tmp_path / "train-made-up-gpu.json").write_text(json.dumps(results))
+    (tmp_path / "train-cpu.json").write_text(json.dumps(TRAINING))
+    lines = readme_tables.training_on_gpus().splitlines()
+    assert lines[2] == (
+        "| multiclass exp2 | 784-64-10, 128 | not run | 10 us | 25 us (CUDA graph of a step) | not run | graph 2.5 x |"
+    )
+    assert "Made-up GPU, 2026-01-02; cupy 14.0, numba-cuda 0.30, torch 2.9, Python 3.12" in lines[4]
 
 
 def test_readme_kernel_table_says_what_was_not_measured(readme_tables, results):

@@ -67,7 +67,7 @@ def make_parser(prog: str) -> Parser:
     base.add_argument("--data", metavar="SOURCE", help="data source, .npz file or folder (default: auto)")
     base.add_argument("--limit", type=whole_number, metavar="N", help="take only N images, the classes balanced")
     base.add_argument("--classes", nargs=2, metavar=("A", "B"), help="the two classes of a binary task (default: 4 9)")
-    base.add_argument("--backend", help="numpy, cuda, sim or auto (default)")
+    base.add_argument("--backend", help="numpy, jit, cuda, sim or auto (default): cuda on a GPU, else numpy")
     base.add_argument("--device", type=whole_number, metavar="N", help="which GPU, counted from 0 (default: 0)")
     base.add_argument("--seed", type=whole_number, metavar="N", help="the first seed (default: 0)")
 

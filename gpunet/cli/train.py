@@ -66,7 +66,7 @@ def make_parser(prog: str) -> Parser:
     what.add_argument(
         "--backend",
         help="numpy (the CPU), jit (the CPU, with loops compiled by Numba: faster, once they are compiled), cuda (a "
-        "GPU; not proved on one yet), sim (the CUDA kernels in a simulator, slowly), or auto (default): numpy for now",
+        "GPU), sim (the CUDA kernels in a simulator, slowly), or auto (default): cuda where there is a GPU, else numpy",
     )
     what.add_argument("--device", type=whole_number, metavar="N", help="which GPU, counted from 0 (default: 0)")
     what.add_argument("--seed", type=whole_number, metavar="N", help="of weights, split and shuffling (default: 0)")

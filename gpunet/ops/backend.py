@@ -24,8 +24,8 @@ class Backend(NamedTuple):
 
 def make_backend(name: str = "auto", device: int = 0) -> Backend:
     """The backend of that name: "cuda" (on the device of that number), "numpy", "jit" (NumPy and loops that Numba
-    compiles), "sim" (the kernels in Numba's simulator), or "auto": NumPy, until the kernels have been proved on a
-    device.
+    compiles), "sim" (the kernels in Numba's simulator), or "auto": "cuda" where a device answers, else "numpy", whose
+    note says why.
 
     Raises `InputError` for an unknown name, and for "jit", "cuda" and "sim" where these cannot be had.
     """
@@ -38,10 +38,13 @@ def make_backend(name: str = "auto", device: int = 0) -> Backend:
     if name == "sim":
         return _simulator()
     reason = why_no_cuda(device)
-    if name == "auto" and reason is None:
-        reason = f"the CUDA kernels have not been proved on a device yet: --backend cuda tries them on device {device}"
     if reason is None:
-        return _cuda(device)
+        try:
+            return _cuda(device)
+        except InputError as error:
+            if name == "cuda":
+                raise
+            reason = str(error)
     if name == "cuda":
         raise InputError(
             f"backend cuda cannot be used because {reason}; use --backend numpy, or sim to watch the kernels"

@@ -60,7 +60,11 @@ class SimulatorMemory:
     def forget_wrappers(self) -> None:
         """Nothing is kept here."""
 
-    def graph(self, launches: Sequence[Launch]) -> None:
+    def prepared(self, launches: Sequence[Launch]) -> list[Callable[[], None]]:
+        """What makes each of these launches when it is called."""
+        return [partial(launch, self.stream) for launch in launches]
+
+    def graph(self, calls: Sequence[Callable[[], None]]) -> None:
         """None: the simulator has no graphs."""
 
 
@@ -81,7 +85,8 @@ class DeviceMemory:
         self.cupy_stream = cupy.cuda.Stream(non_blocking=False)
         self.stream = cuda.external_stream(self.cupy_stream.ptr)
         self.have_run: set[Any] = set()  # kernels
-        self._wrapped: dict[tuple[int, int, str], Any] = {}
+        self._wrapped: dict[tuple[int, int, str], Any] = {}  # by address, length and type
+        self._known: dict[tuple[int, int | None], tuple[Any, Any]] = {}  # by identity: the array, kept, and its wrapper
 
     def zeros(self, shape: Sequence[int] | int, dtype: Any) -> Any:
         with self.cupy_stream, self._enough_memory():
@@ -108,25 +113,37 @@ class DeviceMemory:
         Wrapped once and kept until `forget_wrappers`. Numba is told not to wait for the array's stream, which is
         the kernel's own.
         """
+        known = self._known.get((id(array), length))
+        if known is not None:
+            return known[1]
         key = (array.data.ptr, length or span(array), array.dtype.char)
         wrapped = self._wrapped.get(key)
         if wrapped is None:
             line = self._cupy.ndarray((key[1],), array.dtype, memptr=array.data)
             wrapped = self._wrapped[key] = self._cuda.as_cuda_array(line, sync=False)
+        self._known[id(array), length] = array, wrapped
         return wrapped
 
     def forget_wrappers(self) -> None:
         """Let go of arrays that nothing but their wrappers keeps alive."""
         self._wrapped.clear()
+        self._known.clear()
 
-    def graph(self, launches: Sequence[Launch]) -> Callable[[], None]:
-        """Capture launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
+    def prepared(self, launches: Sequence[Launch]) -> list[Callable[[], None]]:
+        """What makes each of these launches when it is called. Compiles their kernels and loads them."""
+        from gpunet.kernels.packed_launch import Packer
+
+        packer = Packer(self.cupy_stream.ptr)
+        return [packer.packed(launch) for launch in launches]
+
+    def graph(self, calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+        """Capture prepared launches, all of kernels that have run before, in a CUDA graph. Returns what replays it."""
         stream = self.cupy_stream
         with self._cuda.defer_cleanup():  # freeing memory is not allowed while a stream captures
             stream.begin_capture()
             try:
-                for launch in launches:
-                    launch(self.stream)
+                for call in calls:
+                    call()
             finally:
                 graph = stream.end_capture()
         return partial(graph.launch, stream)

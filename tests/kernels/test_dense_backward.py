@@ -152,10 +152,10 @@ def test_dense_backward_passes_nan_on_and_only_where_it_belongs(small, variant):
 
 
 def test_dense_backward_picks_its_variant_by_shape():
-    assert module._variant(128, 64, 10) == "thin"
-    assert module._variant(128, 64, 33) == "sliced"
-    assert module._variant(128, 1024, 256) == "blocked"
-    assert module._variant(4096, 1024, 1024) == "tiled"
+    assert module._variant(1, 128, 64, 10) == "thin"
+    assert module._variant(1, 128, 64, 33) == "sliced"
+    assert module._variant(1, 128, 1024, 256) == "blocked"
+    assert module._variant(1, 4096, 1024, 1024) == "tiled"
 
 
 MUTANTS = {

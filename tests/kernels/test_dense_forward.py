@@ -9,6 +9,7 @@ from dense_cases import INPUTS, Drawing, Layer, Output, simulator_only
 from tolerances import assert_same_bits
 
 from gpunet.kernels import dense_forward as module
+from gpunet.kernels import tiles
 from gpunet.kernels.activations import ACTIVATIONS
 from gpunet.kernels.tiles import Tile
 
@@ -20,6 +21,8 @@ SMALL = {
     "blocked": Tile(rows=4, columns=8, thread_rows=2, thread_columns=4, slices=4, depth=8),
     "sliced": Tile(rows=4, columns=4, thread_rows=4, thread_columns=2, slices=3, depth=16),
     "sliced_longer": Tile(rows=4, columns=4, thread_rows=4, thread_columns=2, slices=4, depth=16),
+    "small": Tile(rows=2, columns=4, thread_rows=1, thread_columns=2, slices=3, depth=8),
+    "small_longer": Tile(rows=2, columns=4, thread_rows=1, thread_columns=2, slices=4, depth=8),
     "narrow": Tile(rows=2, columns=4, thread_rows=2, thread_columns=2, slices=4, depth=8),
     "row": Tile(rows=1, columns=4, thread_rows=1, thread_columns=1, slices=4, depth=32),
 }
@@ -101,6 +104,7 @@ def test_dense_forward_applies_each_activation(small, activation):
         ("blocked", "images", (1, 33, 37, 9)),
         ("blocked", "bytes", (1, 9, 33, 33)),
         ("sliced", "bytes", (2, 17, 33, 3)),
+        ("small", "bytes", (1, 9, 37, 9)),
         ("sliced", "activation", (1, 3, 1025, 1)),
         ("narrow", "bytes", (1, 5, 65, 10)),
         ("row", "bytes", (1, 1, 784, 10)),
@@ -157,22 +161,35 @@ def test_dense_forward_keeps_infinity_at_the_end_of_a_sum(small):
 
 
 def test_dense_forward_picks_its_variant_by_shape():
-    shapes = ((1, 10), (1, 64), (128, 1), (128, 16), (128, 17), (128, 64), (128, 1024), (4096, 1024))
-    assert {(rows, outputs): module._variant(rows, 784, outputs) for rows, outputs in shapes} == {
+    shapes = ((1, 10), (1, 64), (128, 1), (128, 16), (128, 17), (128, 64), (64, 64), (128, 1024), (4096, 1024))
+    assert {(rows, outputs): module._variant(1, rows, 784, outputs) for rows, outputs in shapes} == {
         (1, 10): "row",
         (1, 64): "row",
         (128, 1): "narrow",
         (128, 16): "narrow",
-        (128, 17): "sliced",
+        (128, 17): "small",
         (128, 64): "sliced",
+        (64, 64): "small",
         (128, 1024): "blocked",
         (4096, 1024): "tiled",
     }
 
 
+def test_dense_forward_picks_larger_tiles_for_more_networks_and_smaller_ones_for_larger_devices(monkeypatch):
+    picked = {}
+    for multiprocessors in (40, 132):
+        monkeypatch.setattr(tiles, "multiprocessors", lambda count=multiprocessors: count)
+        picked[multiprocessors] = [module._variant(networks, 128, 784, 64) for networks in (1, 4, 32, 64, 1024)]
+    assert picked == {
+        40: ["sliced", "sliced", "blocked", "blocked", "tiled"],
+        132: ["small", "sliced", "blocked", "blocked", "tiled"],
+    }
+
+
 def test_dense_forward_takes_more_slices_where_they_save_a_round():
-    longer = {inputs for inputs in range(1, 2100) if module._variant(128, inputs, 64) == "sliced_longer"}
-    assert longer == {*range(897, 1025), *range(1793, 2049)}
+    for rows, variant in ((128, "sliced"), (64, "small")):
+        longer = {inputs for inputs in range(1, 2100) if module._variant(1, rows, inputs, 64) == f"{variant}_longer"}
+        assert longer == {*range(897, 1025), *range(1793, 2049)}
 
 
 def test_dense_forward_refuses_to_drop_of_the_data_set():

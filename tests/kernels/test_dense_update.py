@@ -90,7 +90,7 @@ def test_dense_gradient_with_words_to_spare_in_each_image():
 # Just over a tile in both directions, and a short last chunk.
 @pytest.mark.parametrize(
     ("variant", "sizes", "rows"),
-    [("one_chunk", (8, 33), 31), ("two_chunks", (24, 17), 33), ("four_chunks", (48, 17), 98)],
+    [("one_chunk", (8, 17), 31), ("two_chunks", (16, 17), 33), ("four_chunks", (16, 33), 98)],
 )
 def test_dense_gradient_at_the_edges_of_the_tiles_for_a_device(variant, sizes, rows):
     assert dense_update.variant_for(rows) == variant

@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from sentences import refused
 
+from gpunet.errors import InputError
 from gpunet.ops import backend
 from gpunet.ops.numpy_ops import NumpyOps
 
@@ -60,9 +61,20 @@ def test_backend_says_what_a_device_is(cupy):
     }
 
 
-def test_backend_auto_leaves_an_unproved_device_alone_and_says_so(cupy):
-    made = backend.make_backend("auto", device=1)
-    assert isinstance(made.ops, NumpyOps) and "--backend cuda" in made.note and "device 1" in made.note
+def test_backend_auto_takes_a_device_that_answers(cupy, monkeypatch):
+    monkeypatch.setattr(backend, "_cuda", lambda device: backend.Backend("its operations", f"CUDA on device {device}"))
+    assert backend.make_backend("auto", device=1) == ("its operations", "CUDA on device 1")
+
+
+def test_backend_auto_computes_on_the_cpu_where_numba_cannot_use_the_device(cupy, monkeypatch):
+    def fails(device):
+        raise InputError("device 0 answers, but Numba cannot use it (no kernel image)")
+
+    monkeypatch.setattr(backend, "_cuda", fails)
+    made = backend.make_backend("auto")
+    assert isinstance(made.ops, NumpyOps) and "because device 0 answers, but Numba" in made.note
+    with refused("no kernel image"):
+        backend.make_backend("cuda")
 
 
 @pytest.mark.parametrize(

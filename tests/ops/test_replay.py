@@ -30,15 +30,15 @@ class GraphMemory(SimulatorMemory):
         super().__init__()
         self.captured, self.replayed, self.made, self.fails = [], 0, 0, fails
 
-    def graph(self, launches):
+    def graph(self, functions):
         if self.fails:
             raise RuntimeError("operation not permitted when stream is capturing")
-        self.captured.append(launches)
+        self.captured.append([function.func for function in functions])
 
         def replay():
             self.replayed += 1
-            for launch in launches:
-                launch(0)
+            for function in functions:
+                function()
 
         return replay
 
@@ -92,7 +92,7 @@ def test_replay_makes_the_launches_in_order_whether_direct_or_captured():
         replay()
         assert calls == expected * times
         assert memory.replayed == times - 1  # the first is direct: these kernels have not run before
-    assert len(memory.captured) == 1 and memory.captured[0] == replay.launches
+    assert len(memory.captured) == 1 and memory.captured[0] == list(replay.launches)
 
 
 def test_replay_captures_at_once_where_all_kernels_have_run_and_more_calls_follow():
