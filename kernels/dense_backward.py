@@ -33,7 +33,7 @@ VARIANTS = {
     # sums of one chunk: behind a last layer of few outputs
     "thin": Tile(rows=16, columns=16, thread_rows=2, thread_columns=2, slices=1, depth=16),
 }
-ENOUGH = {"tiled": 4, "blocked": 1.5, "sliced": 0}  # blocks a multiprocessor, as in the forward pass
+ENOUGH = {"tiled": 3, "blocked": 1.5, "sliced": 0}  # blocks a multiprocessor, as in the forward pass
 
 
 @functools.cache

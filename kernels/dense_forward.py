@@ -61,7 +61,7 @@ VARIANTS = {
 }
 NARROW = 16  # outputs at most
 # Blocks a multiprocessor from which a variant is taken rather than the next one, on an H100 and in a model of a T4.
-ENOUGH = {"tiled": 4, "blocked": 1.5, "sliced": 0.5, "small": 0}
+ENOUGH = {"tiled": 3, "blocked": 1.5, "sliced": 0.5, "small": 0}
 
 # What x may be. A kernel takes it as one tuple, the array first.
 BYTES = "bytes"  # Gathered's fields, images in words

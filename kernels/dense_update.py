@@ -28,7 +28,17 @@ from numba import cuda, float32, types, uint32
 
 from gpunet.kernels.counter_rng import dropout_hash, dropout_key, dropout_row_key
 from gpunet.kernels.dense_update_single_row import make_single_row_kernel
-from gpunet.kernels.launch import CHUNK, SIMULATOR, DropoutArrays, Gathered, ReportCase, StepCounter, enqueue, jit
+from gpunet.kernels.launch import (
+    CHUNK,
+    SIMULATOR,
+    DropoutArrays,
+    Gathered,
+    ReportCase,
+    StepCounter,
+    enqueue,
+    jit,
+    multiprocessors,
+)
 from gpunet.kernels.optimizers import FLOATS, INTEGERS, STEP_TYPES, adam_step, sgd_step, step_arguments, step_factors
 from gpunet.kernels.update_table import (
     BIAS,
@@ -53,6 +63,8 @@ UNROLLED = 4  # rows of a chunk in one turn of the innermost loop
 # 4 weights in each and there are warps enough. 784 x 64 makes 100 blocks of four warps, and 64 x 10 five more.
 VARIANTS = {
     "four_chunks": Tile(4, 4, down=4, across=8, chunks=4),
+    # for so many networks that these larger tiles fill the device as well: less is read, and copied
+    "four_chunks_wide": Tile(8, 4, down=8, across=8, chunks=4),
     "two_chunks": Tile(4, 2, down=4, across=8, chunks=2),
     "one_chunk": Tile(2, 2, down=4, across=8, chunks=1),
     # a batch of one row, and no other: 784-10-1 makes 17 blocks
@@ -60,10 +72,18 @@ VARIANTS = {
 }
 
 
-def variant_for(rows: int) -> str:
+ENOUGH_WIDE = 8  # blocks a multiprocessor, on an H100
+
+
+def variant_for(rows: int, layers: Sequence[tuple[int, int, int, int]] = (), networks: int = 1) -> str:
+    """The variant for batches of so many rows, and for so many networks of these layers (see `tile_table`)."""
     if rows == 1:
         return "single_row"
-    return "one_chunk" if rows <= CHUNK else "two_chunks" if rows <= 2 * CHUNK else "four_chunks"
+    if rows <= 2 * CHUNK:
+        return "one_chunk" if rows <= CHUNK else "two_chunks"
+    wide = VARIANTS["four_chunks_wide"]
+    blocks = networks * sum(1 for *_, inputs, outputs in layers for _ in wide.places(inputs, outputs))
+    return "four_chunks_wide" if blocks >= ENOUGH_WIDE * multiprocessors() else "four_chunks"
 
 
 def _make_kernel(shape: Tile | Run, method: str, words: bool, dropout: bool) -> Any:

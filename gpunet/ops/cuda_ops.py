@@ -18,7 +18,7 @@ from gpunet.kernels import optimizers
 from gpunet.kernels.binary_cross_entropy import binary_cross_entropy
 from gpunet.kernels.dense_backward import dense_backward
 from gpunet.kernels.dense_forward import dense_forward
-from gpunet.kernels.dense_update import COLUMNS, dense_gradient, dense_update, tile_table
+from gpunet.kernels.dense_update import COLUMNS, dense_gradient, dense_update, tile_table, variant_for
 from gpunet.kernels.launch import (
     SIMULATOR,
     DropoutArrays,
@@ -243,7 +243,7 @@ class CudaOps:
     ) -> None:
         networks, rows, _ = layers[0].dz.shape
         flat, length = self._flat_parameters(gradient_views)
-        for activations, dz, table, tiles in self._tables_of(layers, gradient_views):
+        for activations, dz, table, tiles, variant in self._tables_of(layers, gradient_views):
             dense_gradient(
                 self._first_input(layers),
                 activations,
@@ -257,13 +257,14 @@ class CudaOps:
                 step=self._step(step),
                 dropout=self._dropout_of_any(layers),
                 words=self._reads_words(layers),
+                variant=variant,
                 stream=self._stream,
             )
 
     def dense_update(self, layers: Sequence[LayerGradient], state: OptimizerState, step: Step) -> None:
         """The gradients and the update in one kernel: `state.gradient` is not written."""
         networks, rows, _ = layers[0].dz.shape
-        for activations, dz, table, tiles in self._tables_of(layers, state.gradient_views):
+        for activations, dz, table, tiles, variant in self._tables_of(layers, state.gradient_views):
             dense_update(
                 self._first_input(layers),
                 activations,
@@ -276,6 +277,7 @@ class CudaOps:
                 method=state.method,
                 dropout=self._dropout_of_any(layers),
                 words=self._reads_words(layers),
+                variant=variant,
                 momentum=state.momentum,
                 **self._update_options(state, step),
                 **_adam_constants(state),
@@ -482,9 +484,9 @@ class CudaOps:
 
     def _tables_of(
         self, layers: Sequence[LayerGradient], views: Sequence[tuple[Any, Any]]
-    ) -> list[tuple[Any, Any, Any, int]]:
+    ) -> list[tuple[Any, Any, Any, int, str]]:
         """The launches that serve all layers, one where their arrays lie in common buffers: activations, dz, table,
-        tiles."""
+        tiles, and for which variant the table is."""
         hidden, dz = [layer.x for layer in layers[1:]], [layer.dz for layer in layers]
         if _share_a_buffer(hidden) and _share_a_buffer(dz):
             return [self._table(layers, views, range(len(layers)))]
@@ -492,13 +494,13 @@ class CudaOps:
 
     def _table(
         self, layers: Sequence[LayerGradient], views: Sequence[tuple[Any, Any]], which: Sequence[int]
-    ) -> tuple[Any, Any, Any, int]:
+    ) -> tuple[Any, Any, Any, int, str]:
         address = self._memory.address
         hidden = [layers[index].x for index in which if index > 0]
         dz = [layers[index].dz for index in which]
         x_base, x_flat = self._common(hidden or dz)
         dz_base, dz_flat = self._common(dz)
-        rows = dz[0].shape[1]
+        networks, rows, _ = dz[0].shape
         x_offsets = [(address(layer.x) - x_base) // 4 if i in which and i > 0 else 0 for i, layer in enumerate(layers)]
         dz_offsets = [(address(layer.dz) - dz_base) // 4 if i in which else 0 for i, layer in enumerate(layers)]
         begin = address(views[0][0])
@@ -507,13 +509,15 @@ class CudaOps:
         )
         dropped = tuple(index for index, layer in enumerate(layers) if layer.dropout is not None)
 
+        variant = variant_for(rows, [slots[index] for index in which], networks)
+
         def make() -> Any:
-            entries = tile_table(slots, x_offsets, dz_offsets, dropped, rows=rows)
+            entries = tile_table(slots, x_offsets, dz_offsets, dropped, rows=rows, variant=variant)
             table = np.array(entries, np.int32).reshape(-1, COLUMNS)
             return self.asarray(table[np.isin(table[:, 0], which)], np.int32)
 
-        table = self._cached((slots, tuple(x_offsets), tuple(dz_offsets), dropped, rows, tuple(which)), make)
-        return x_flat, dz_flat, self._flat(table), len(table)
+        table = self._cached((slots, tuple(x_offsets), tuple(dz_offsets), dropped, rows, tuple(which), variant), make)
+        return x_flat, dz_flat, self._flat(table), len(table), variant
 
     def _common(self, arrays: Sequence[Any]) -> tuple[int, Any]:
         """The lowest address of these arrays, which share a buffer, and the memory from there to the highest."""

@@ -181,7 +181,7 @@ def test_dense_forward_picks_larger_tiles_for_more_networks_and_smaller_ones_for
         monkeypatch.setattr(tiles, "multiprocessors", lambda count=multiprocessors: count)
         picked[multiprocessors] = [module._variant(networks, 128, 784, 64) for networks in (1, 4, 32, 64, 1024)]
     assert picked == {
-        40: ["sliced", "sliced", "blocked", "blocked", "tiled"],
+        40: ["sliced", "sliced", "blocked", "tiled", "tiled"],
         132: ["small", "sliced", "blocked", "blocked", "tiled"],
     }
 

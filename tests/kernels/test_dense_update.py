@@ -236,13 +236,22 @@ def test_tile_table_covers_every_parameter_once(variant):
     assert seen.tolist() == expected.tolist()
 
 
-def test_variant_for_depends_on_rows_alone():
+def test_variant_for_depends_on_rows():
     assert [dense_update.variant_for(rows) for rows in (1, 2, 32, 33, 64, 65, 5000)] == [
         "single_row",
         *["one_chunk"] * 2,
         *["two_chunks"] * 2,
         *["four_chunks"] * 2,
     ]
+
+
+def test_variant_for_takes_larger_tiles_where_they_fill_the_device(monkeypatch):
+    layers = ((0, 0, 784, 64), (0, 0, 64, 10))  # 13 x 2 tiles of 64 x 32, and 2 x 1
+    for multiprocessors, enough in ((40, 12), (132, 38)):
+        monkeypatch.setattr(dense_update, "multiprocessors", lambda count=multiprocessors: count)
+        picked = [dense_update.variant_for(128, layers, networks) for networks in (1, enough - 1, enough, 1024)]
+        assert picked == ["four_chunks"] * 2 + ["four_chunks_wide"] * 2
+        assert dense_update.variant_for(64, layers, 1024) == "two_chunks"
 
 
 # Faults that the tests above must notice
