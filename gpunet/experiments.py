@@ -1,7 +1,8 @@
-"""The experiments of the two course reports: what they trained, and what they say came out.
+"""The experiments: those of the two course reports, with what they say came out, and those beyond them.
 
 "The PyTorch report" is "Basics of Deep Learning - Binary and Multiclass classification", "the NumPy report" is "Basic
-Of Deep Learning - Mid Semester Project, Part 1", both Colman 2024, on 5,000 images of sign-language digits.
+Of Deep Learning - Mid Semester Project, Part 1", both Colman 2024, on 5,000 images of sign-language digits. Beyond the
+reports lies what they name as future work, one idea an experiment, and what all of these bring together.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from gpunet.augmentation import Augmentation
 from gpunet.errors import InputError
 
 TASKS = ("multiclass", "binary")
@@ -18,12 +20,12 @@ TASKS = ("multiclass", "binary")
 class Reported:
     """What a report says of an experiment; accuracies are shares (0..1), None where it says nothing.
 
-    per_class: {class name: (precision, recall, f1)} of the test set. note: what a reader should know beside the
-    figures.
+    source: which report. per_class: {class name: (precision, recall, f1)} of the test set. note: what a reader should
+    know beside the figures.
     """
 
     source: str
-    test_accuracy: float
+    test_accuracy: float | None = None
     train_loss: float | None = None
     train_accuracy: float | None = None
     validation_loss: float | None = None
@@ -32,23 +34,44 @@ class Reported:
     note: str = ""
 
 
+NOT_REPORTED = Reported("none")  # what the reports say of an experiment beyond them: nothing, with no figure to look at
+
+
 @dataclass(frozen=True)
 class Experiment:
     """One experiment: the architecture between inputs and outputs, how it was trained, and the figures reported for
-    it."""
+    it.
+
+    reported: `NOT_REPORTED` of an experiment beyond the reports, which says in one sentence what it is for: purpose.
+    dropout: the share of hidden activations dropped in training. weight_decay: as of the optimizers.
+    """
 
     task: str
     name: str
     hidden: tuple[int, ...]
     learning_rate: float
     batch_size: int
-    reported: Reported
+    reported: Reported = NOT_REPORTED
+    purpose: str = ""
     activation: str = "relu"
     loss: str = "softmax_cross_entropy"
     optimizer: str = "adam"
     epochs: int = 10
+    dropout: float = 0.0
+    weight_decay: float = 0.0
     init: str = "pytorch"
     shuffle: str = "each epoch"
+    augmentation: Augmentation | None = None
+
+    @property
+    def is_reported(self) -> bool:
+        """Whether it is one of the reports' own."""
+        return self.reported is not NOT_REPORTED
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the layers, on the reports' images: 784 pixels, ten digits, of which a binary task takes two."""
+        return (784, *self.hidden, output_count(self.task, self.loss, classes=10 if self.task == "multiclass" else 2))
 
 
 _PYTORCH_REPORT = "the PyTorch report (Colman 2024)"
@@ -61,7 +84,7 @@ def _table(rows: str) -> dict[str, tuple[float, float, float]]:
     return {name: tuple(map(float, figures)) for name, *figures in parsed}
 
 
-EXPERIMENTS = (
+REPORTED = (
     Experiment(
         task="multiclass",
         name="base",
@@ -179,6 +202,99 @@ EXPERIMENTS = (
         ),
     ),
 )
+
+BEYOND = (
+    Experiment(
+        task="multiclass",
+        name="longer",
+        purpose="Exp2 for thirty epochs, beside which to see what else needs them.",
+        hidden=(64,),
+        learning_rate=0.003,
+        batch_size=128,
+        epochs=30,
+    ),
+    Experiment(
+        task="multiclass",
+        name="wide",
+        purpose="One hidden layer, eight times as wide as exp2's.",
+        hidden=(512,),
+        learning_rate=0.003,
+        batch_size=128,
+    ),
+    Experiment(
+        task="multiclass",
+        name="deep",
+        purpose="Two hidden layers in place of exp2's one.",
+        hidden=(256, 128),
+        learning_rate=0.003,
+        batch_size=128,
+    ),
+    Experiment(
+        task="multiclass",
+        name="dropout",
+        purpose="Exp2 for thirty epochs, with a fifth of its hidden activations dropped.",
+        hidden=(64,),
+        learning_rate=0.003,
+        batch_size=128,
+        epochs=30,
+        dropout=0.2,
+    ),
+    Experiment(
+        task="multiclass",
+        name="augmented",
+        purpose="Exp2 for thirty epochs, on images turned, shifted and resized a little in each.",
+        hidden=(64,),
+        learning_rate=0.003,
+        batch_size=128,
+        epochs=30,
+        augmentation=Augmentation(rotation=10, shift=1.5, scale=0.1),
+    ),
+    Experiment(
+        task="multiclass",
+        name="best",
+        purpose="Two hidden layers, dropout, augmentation, and sixty epochs.",
+        hidden=(256, 128),
+        learning_rate=0.003,
+        batch_size=128,
+        epochs=60,
+        dropout=0.2,
+        augmentation=Augmentation(rotation=10, shift=1.5, scale=0.1),
+    ),
+    Experiment(
+        task="binary",
+        name="relu",
+        purpose="The NumPy report's model with ReLU, and the smaller weights and steps with which it does not die.",
+        hidden=(10,),
+        activation="relu",
+        loss="binary_cross_entropy",
+        optimizer="sgd",
+        learning_rate=0.01,
+        batch_size=1,
+        init="he",
+        shuffle="once",
+    ),
+    Experiment(
+        task="binary",
+        name="softmax",
+        purpose="The NumPy report's model with a softmax over two outputs in place of one sigmoid.",
+        hidden=(10,),
+        activation="sigmoid",
+        loss="softmax_cross_entropy",
+        optimizer="sgd",
+        learning_rate=0.1,
+        batch_size=1,
+        init="normal",
+        shuffle="once",
+    ),
+)
+
+EXPERIMENTS = REPORTED + BEYOND
+
+
+def output_count(task: str, loss: str, classes: int) -> int:
+    """How many outputs a network has: one for each class; for two classes, one alone that says how likely it is the
+    second, unless the loss is the softmax's."""
+    return classes if task == "multiclass" or loss == "softmax_cross_entropy" else 1
 
 
 def find_experiment(task: str, name: str) -> Experiment:

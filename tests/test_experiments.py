@@ -1,11 +1,11 @@
-"""The registry against the reports, typed in here from their text once more."""
+"""The registry against the reports, typed in here from their text once more, and what lies beyond them."""
 
 from __future__ import annotations
 
 import pytest
 from sentences import refused
 
-from gpunet.experiments import EXPERIMENTS, find_experiment, reported_figures
+from gpunet.experiments import BEYOND, EXPERIMENTS, REPORTED, find_experiment, output_count, reported_figures
 from gpunet.network import MLP
 from gpunet.optimizers import OPTIMIZERS
 
@@ -55,9 +55,54 @@ PER_CLASS = {
 
 def test_experiments_are_those_of_the_reports():
     trained = {
-        (e.task, e.name): (e.hidden, e.learning_rate, e.batch_size, e.epochs, e.loss, e.optimizer) for e in EXPERIMENTS
+        (e.task, e.name): (e.hidden, e.learning_rate, e.batch_size, e.epochs, e.loss, e.optimizer) for e in REPORTED
     }
     assert trained == TRAINED
+    assert not any(e.dropout or e.weight_decay or e.augmentation for e in REPORTED)
+
+
+def test_experiments_beyond_the_reports_have_a_purpose_and_no_figures():
+    assert EXPERIMENTS == REPORTED + BEYOND and len({(e.task, e.name) for e in EXPERIMENTS}) == len(EXPERIMENTS)
+    assert all(e.is_reported and not e.purpose for e in REPORTED)
+    for experiment in BEYOND:
+        assert not experiment.is_reported and reported_figures(experiment.reported) == {}
+        assert experiment.purpose.endswith(".") and experiment.purpose.count(".") == 1
+
+
+# What an idea changes, and nothing else; longer is in all that need its time.
+CHANGED = {
+    ("multiclass", "longer"): {"epochs"},
+    ("multiclass", "wide"): {"hidden"},
+    ("multiclass", "deep"): {"hidden"},
+    ("multiclass", "dropout"): {"epochs", "dropout"},
+    ("multiclass", "augmented"): {"epochs", "augmentation"},
+    ("multiclass", "best"): {"hidden", "epochs", "dropout", "augmentation"},
+    ("binary", "relu"): {"activation", "init", "learning_rate"},
+    ("binary", "softmax"): {"loss"},
+}
+
+
+@pytest.mark.parametrize("experiment", BEYOND, ids=lambda e: f"{e.task} {e.name}")
+def test_experiment_beyond_the_reports_changes_one_idea(experiment):
+    reports = find_experiment(experiment.task, {"multiclass": "exp2", "binary": "numpy"}[experiment.task])
+    theirs = vars(reports)
+    changed = {name for name, value in vars(experiment).items() if value != theirs[name]}
+    assert changed - {"name", "reported", "purpose"} == CHANGED[experiment.task, experiment.name]
+
+
+def test_longer_takes_the_time_of_what_it_stands_beside():
+    epochs = {name: find_experiment("multiclass", name).epochs for name in ("longer", "dropout", "augmented")}
+    assert len(set(epochs.values())) == 1
+
+
+def test_outputs_are_one_a_class_or_one_for_two():
+    assert output_count("multiclass", "softmax_cross_entropy", 7) == 7
+    assert output_count("multiclass", "softmax_cross_entropy", 2) == 2
+    assert output_count("binary", "binary_cross_entropy", 2) == 1
+    assert output_count("binary", "squared_error", 2) == 1
+    assert output_count("binary", "softmax_cross_entropy", 2) == 2
+    assert find_experiment("binary", "softmax").sizes == (784, 10, 2)
+    assert find_experiment("multiclass", "deep").sizes == (784, 256, 128, 10)
 
 
 @pytest.mark.parametrize(("task", "name"), FIGURES)
@@ -80,19 +125,18 @@ def test_experiment_classes_are_the_reports(name):
 def test_experiment_numpy_follows_its_notebook():
     numpy = find_experiment("binary", "numpy")
     assert (numpy.activation, numpy.init, numpy.shuffle) == ("sigmoid", "normal", "once")
-    others = [experiment for experiment in EXPERIMENTS if experiment is not numpy]
+    others = [experiment for experiment in REPORTED if experiment is not numpy]
     assert {(e.activation, e.init, e.shuffle) for e in others} == {("relu", "pytorch", "each epoch")}
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda e: f"{e.task} {e.name}")
 def test_experiment_can_be_built(experiment):
-    outputs = 1 if experiment.task == "binary" else 10
-    MLP((784, *experiment.hidden, outputs), experiment.activation, loss=experiment.loss, init=experiment.init)
+    MLP(experiment.sizes, experiment.activation, loss=experiment.loss, init=experiment.init, dropout=experiment.dropout)
     OPTIMIZERS[experiment.optimizer](learning_rate=experiment.learning_rate)
 
 
 def test_experiment_of_an_unknown_name_is_refused():
     with refused("task", "'ternary'", "multiclass", "binary"):
         find_experiment("ternary", "base")
-    with refused("experiment", "'exp2'", "binary", "base, numpy"):
+    with refused("experiment", "'exp2'", "binary", "base, numpy, relu, softmax"):
         find_experiment("binary", "exp2")

@@ -1,5 +1,5 @@
-"""The folder of a reproduction: report.html and report.md, the figures, numbers.csv and .json, networks.csv,
-curves.csv."""
+"""The folder of a reproduction: report.html and report.md, the figures, numbers.csv and .json, beyond.csv,
+networks.csv, curves.csv."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from gpunet.reporting.environment import device, versions
 from gpunet.reproduction.best_model import choose_model
 from gpunet.reproduction.blocks import as_html, as_markdown
 from gpunet.reproduction.findings import Finding, find
+from gpunet.reproduction.gains import Gain, gains
 from gpunet.reproduction.page import TITLE, agreement, blocks, data_warning, setup_of_ours
 from gpunet.reproduction.printed import Printed, Table
 from gpunet.reproduction.pytorch_report import MODELS, SETUP
@@ -26,6 +27,8 @@ from gpunet.reproduction.running import Outcome
 
 NUMBERS = ("n", "mean", "sd", "min", "max", "low", "high", "inside")
 NUMBER_COLUMNS = ("report", "place", "row", "class", "quantity", "networks", "as_stated", "reported", "value", *NUMBERS)
+GAINS = ("n", "accuracy", "sd", "gain", "error", "low", "high", "parameters", "seconds")
+GAIN_COLUMNS = ("networks", "beside", *GAINS)
 NETWORK_COLUMNS = (
     *("networks", "seed", "initial_loss", "final_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
     *("test_loss", "test_accuracy"),
@@ -59,6 +62,7 @@ def files(outcome: Outcome) -> Iterator[tuple[str, bytes]]:
     known = facts(outcome)
     yield "numbers.json", metrics_json(known).encode()
     yield "numbers.csv", _csv(NUMBER_COLUMNS, number_rows(outcome))
+    yield "beyond.csv", _csv(GAIN_COLUMNS, gain_rows(outcome))
     yield "networks.csv", _csv(NETWORK_COLUMNS, network_rows(outcome))
     yield "curves.csv", _csv(CURVE_COLUMNS, curve_rows(outcome))
     images = {}
@@ -104,9 +108,10 @@ def facts(outcome: Outcome) -> dict[str, Any]:
             "seeds_best_with": {training.name: wins for training, wins in choice.wins.items()},
             "seeds": choice.seeds,
         },
+        "beyond": [_gain(gain) for gain in gains(outcome)],
         "trainings": {
             training.name: {
-                "config": vars(result.config),
+                "config": result.config.as_json(),
                 "networks": int(result.sound.sum()),
                 "diverged_seeds": result.diverged_seeds,
                 "images": {part: len(getattr(result.split, part)) for part in ("train", "validation", "test")},
@@ -130,6 +135,12 @@ def number_rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
                 *(printed.text, printed.value),
                 *(getattr(found, name, None) for name in NUMBERS),
             )
+
+
+def gain_rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
+    """A row an idea beyond the reports; gain and what follows it up to high are shares, not points."""
+    for gain in gains(outcome):
+        yield (gain.idea.training.name, gain.idea.reference.name, *(getattr(gain, name) for name in GAINS))
 
 
 def network_rows(outcome: Outcome) -> Iterator[tuple[Any, ...]]:
@@ -183,6 +194,12 @@ def _figure(printed: Printed, found: Finding | None) -> dict[str, Any]:
         "ours": None if found is None else {name: getattr(found, name) for name in NUMBERS if name != "inside"},
         "inside": None if found is None else found.inside,
     }
+
+
+def _gain(gain: Gain) -> dict[str, Any]:
+    idea = gain.idea
+    names = {"networks": idea.training.name, "what": idea.experiment.purpose, "beside": idea.reference.name}
+    return names | {name: getattr(gain, name) for name in GAINS}
 
 
 def _setup() -> dict[str, dict[str, str]]:

@@ -11,7 +11,8 @@ import numpy as np
 
 from gpunet.reporting import seeds_figures
 from gpunet.reporting.figures import FOOTER, HEADER, INK, MARGIN, TRAINING, VALIDATION, WIDTH, in_style, new_figure
-from gpunet.reproduction import numpy_report, pytorch_report
+from gpunet.reproduction import gains_figure, numpy_report, pytorch_report
+from gpunet.reproduction.gains import gains
 from gpunet.reproduction.numpy_report import network
 from gpunet.reproduction.printed import Training
 from gpunet.reproduction.running import Outcome
@@ -88,6 +89,7 @@ DESCRIPTIONS = {
     "exp2_curves": "Loss and accuracy of Exp 2 by epoch",
     "exp2_confusion_matrix": "Mean confusion matrix of Exp 2",
     **{study.name: f"Training loss by epoch. {study.title}" for study in STUDIES},
+    gains_figure.NAME: gains_figure.DESCRIPTION,
 }
 
 
@@ -106,6 +108,8 @@ def figures(outcome: Outcome) -> Iterator[tuple[str, Callable[[], Figure]]]:
     for study in STUDIES:
         if any(training in outcome.results for panel in study.panels for _, training in panel.curves):
             yield study.name, partial(study_figure, study, outcome)
+    if gains(outcome):
+        yield gains_figure.NAME, partial(gains_figure.gains_figure, outcome)
 
 
 @in_style

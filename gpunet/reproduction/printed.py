@@ -13,12 +13,17 @@ _UNITS = {"": 1.0, "%": 0.01, "ms": 0.001, "s": 1.0}
 
 @dataclass(frozen=True)
 class Training:
-    """An experiment of `gpunet.experiments`, some of whose fields may be changed; `name` tells it from the others."""
+    """An experiment of `gpunet.experiments`, some of whose fields may be changed; `name` tells it from the others.
+
+    is_printed: whether a report prints figures of it. If not, it takes no part in what its single network takes, and a
+    long one is trained with fewer seeds.
+    """
 
     name: str
     task: str
     exp: str
     changes: tuple[tuple[str, Any], ...] = ()
+    is_printed: bool = True
 
     def config(self, **options: Any) -> RunConfig:
         """Its configuration, with the data, backend and first seed that are asked for."""

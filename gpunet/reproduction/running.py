@@ -1,4 +1,5 @@
-"""Training everything that the reports tell of, one population after another, with Ctrl-C keeping what is done."""
+"""Training everything that the reports tell of and what lies beyond them, one population after another, with Ctrl-C
+keeping what is done."""
 
 from __future__ import annotations
 
@@ -19,6 +20,9 @@ from gpunet.seed_runs import SeedsResult, run_seeds
 from gpunet.training import TrainingDiverged, check_counts, train
 
 SEEDS, QUICK_SEEDS = 20, 5
+# By `cost`, what a training beyond the reports may take: a long one gets fewer seeds, yet enough for a spread.
+BEYOND_SECONDS, QUICK_BEYOND_SECONDS = 100.0, 3.0
+FEWEST_SEEDS = 2
 TIMED_ALONE = 3  # networks of each training, at most, that are trained by themselves as well, to see how long it takes
 
 
@@ -37,6 +41,15 @@ class Plan:
     def timed(self) -> int:
         return min(1 if self.quick else TIMED_ALONE, self.seeds)
 
+    def networks(self, training: Training, images: int) -> tuple[int, int]:
+        """How many networks of a training there are to be, of a data set of so many images, and how many of them are
+        trained by themselves as well. Beyond the reports, as many as fit into its seconds, and none by itself."""
+        if training.is_printed:
+            return self.seeds, self.timed
+        seconds = QUICK_BEYOND_SECONDS if self.quick else BEYOND_SECONDS
+        affordable = int(seconds / cost(self.config(training), images))
+        return min(self.seeds, max(FEWEST_SEEDS, affordable)), 0
+
     def config(self, training: Training) -> RunConfig:
         """Raises `InputError` for options that no run can have."""
         options = {"data": self.data, "seed": self.first_seed, "backend": self.backend, "device": self.device}
@@ -48,8 +61,8 @@ class Outcome:
     """What came of it.
 
     dataset: all classes. backend: what it ran on. results: of each training that was reached, its networks. seconds:
-    the training time of single networks, each by itself, float64 ``[<= TIMED_ALONE]``. diverged: of trainings all of
-    whose networks diverged, what was said. took: wall-clock seconds of it all. interrupted: by Ctrl-C.
+    of the reports' trainings, what single networks take, each by itself, float64 ``[<= TIMED_ALONE]``. diverged: of
+    trainings all of whose networks diverged, what was said. took: wall-clock seconds of it all. interrupted: by Ctrl-C.
     """
 
     plan: Plan
@@ -84,7 +97,8 @@ class Watcher(Protocol):
 
 
 def reproduce(plan: Plan, watcher: Watcher, trainings: Sequence[Training] | None = None) -> Outcome:
-    """Train all of them (default: what both reports need), each with every seed of the plan, and time single networks.
+    """Train all of them (default: what both reports need, and what lies beyond them), each with every seed of the plan
+    or what `Plan.networks` makes of them, and time single networks.
 
     Ctrl-C ends it: what was trained by then stays. Raises `InputError` for options and data that cannot be used, before
     anything is trained, and KeyboardInterrupt if there is nothing to keep.
@@ -97,7 +111,10 @@ def reproduce(plan: Plan, watcher: Watcher, trainings: Sequence[Training] | None
     dataset = load_data(plan.data)
     _check_data(dataset, plan)
     outcome = Outcome(plan, dataset, backend.note)
-    costs = {training: cost(config, len(dataset)) * (plan.seeds + plan.timed) for training, config in configs.items()}
+    costs = {
+        training: cost(config, len(dataset)) * sum(plan.networks(training, len(dataset)))
+        for training, config in configs.items()
+    }
     watcher.start(plan, dataset, backend.note, sum(costs.values()))
     done = 0.0
     try:
@@ -120,22 +137,28 @@ def reproduce(plan: Plan, watcher: Watcher, trainings: Sequence[Training] | None
 def cost(config: RunConfig, images: int) -> float:
     """About the seconds that training one network takes on one core; of use in comparisons only."""
     rows = 0.64 * images if config.task == "multiclass" else 0.16 * images
-    a_row, a_neuron = (4.4e-6, 6.9e-7) if config.batch_size == 1 else (4e-6, 0.8e-7)
+    if config.batch_size == 1:
+        # A loss that `Ops.per_sample_sgd` does not serve takes several operations for each row.
+        a_row, a_neuron = (4.4e-6 if config.loss == "binary_cross_entropy" else 6e-5), 6.9e-7
+    else:
+        a_row, a_neuron = (4e-6, 0.8e-7) if config.augmentation is None else (2e-5, 0.8e-7)
+    if config.dropout:
+        a_neuron *= 1.5
     return config.epochs * rows * (a_row + a_neuron * sum(config.hidden))
 
 
 def _train(
     training: Training, config: RunConfig, outcome: Outcome, watcher: Watcher, done: float, its_cost: float
 ) -> None:
-    plan = outcome.plan
-    of_population = its_cost * plan.seeds / (plan.seeds + plan.timed)
+    seeds, timed = outcome.plan.networks(training, len(outcome.dataset))
+    of_population = its_cost * seeds / (seeds + timed)
 
     def on_epoch(report, chunk: range) -> None:
         networks = chunk.start + len(chunk) * report.epoch / report.epochs
-        watcher.advance(done + of_population * networks / plan.seeds)
+        watcher.advance(done + of_population * networks / seeds)
 
     try:
-        result = run_seeds(config, plan.seeds, dataset=outcome.dataset, on_epoch=on_epoch)
+        result = run_seeds(config, seeds, dataset=outcome.dataset, on_epoch=on_epoch)
     except TrainingDiverged as error:
         outcome.diverged[training] = str(error)
         return
@@ -144,8 +167,8 @@ def _train(
         if result.history.epochs < config.epochs:
             return  # not one network is done
     outcome.results[training] = result
-    if not outcome.interrupted:
-        outcome.seconds[training] = _seconds_alone(result, plan.timed)
+    if timed and not outcome.interrupted:
+        outcome.seconds[training] = _seconds_alone(result, timed)
 
 
 def _seconds_alone(result: SeedsResult, networks: int) -> np.ndarray:

@@ -185,6 +185,7 @@ def test_setup_is_the_pytorch_reports():
 
 def test_trainings_are_each_made_once():
     found = trainings()
-    assert len({training.name for training in found}) == len(found) == 19
+    assert len({training.name for training in found}) == len(found) == 19 + 8
+    assert [training.is_printed for training in found] == [True] * 19 + [False] * 8
     configs = [vars(training.config()) for training in found]
     assert all(configs.count(config) == 1 for config in configs)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import replace
+from html import unescape
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,10 +14,13 @@ import pytest
 
 from gpunet.reproduction import artifacts
 from gpunet.reproduction.artifacts import write_reproduction
+from gpunet.reproduction.beyond import IDEAS
 from gpunet.reproduction.blocks import Rows, Text, as_html, as_markdown
 from gpunet.reproduction.figures import DESCRIPTIONS
 from gpunet.reproduction.findings import find, interval_text, lies_inside, ours_text
+from gpunet.reproduction.gains import gains
 from gpunet.reproduction.page import NO_EVIDENCE, agreement, blocks
+from gpunet.reproduction.pytorch_report import EXP2
 from gpunet.reproduction.reports import TABLES
 
 
@@ -41,7 +45,7 @@ def read_csv(path):
 
 
 def test_folder_is_complete(folder):
-    numbers = {"numbers.json", "numbers.csv", "networks.csv", "curves.csv", "report.html", "report.md"}
+    numbers = {"numbers.json", "numbers.csv", "beyond.csv", "networks.csv", "curves.csv", "report.html", "report.md"}
     assert {path.name for path in folder.iterdir()} == numbers | {f"{name}.png" for name in DESCRIPTIONS}
 
 
@@ -81,9 +85,38 @@ def test_json_holds_the_same(folder, outcome):
     assert facts["best_model"]["seeds"] == 3
 
 
+def test_every_idea_beyond_the_reports_is_there(folder, outcome):
+    found = gains(outcome)
+    assert [gain.idea for gain in found] == list(IDEAS)
+    rows, facts = read_csv(folder / "beyond.csv"), json.loads((folder / "numbers.json").read_text())["beyond"]
+    pages = [(folder / "report.md").read_text(), unescape((folder / "report.html").read_text())]
+    for gain, row, fact in zip(found, rows, facts, strict=True):
+        idea = gain.idea
+        assert row["networks"] == fact["networks"] == idea.training.name and row["beside"] == idea.reference.name
+        assert fact["what"] == idea.experiment.purpose
+        for name in artifacts.GAINS:
+            assert float(row[name]) == fact[name] == getattr(gain, name), name
+        for text in pages:
+            assert idea.training.name in text and idea.experiment.purpose in text
+            assert f"{100 * gain.gain:+.2f} ± {100 * gain.error:.2f}" in text
+
+
+def test_ideas_that_were_not_trained_stand_as_dashes(outcome):
+    results = {training: result for training, result in outcome.results.items() if training.is_printed}
+    some = replace(outcome, results=results)
+    page = blocks(some, artifacts.facts(some), set())
+    (rows,) = [block.rows for block in page if isinstance(block, Rows) and "gain, points" in block.columns]
+    missing = [row for row in rows if row[0] in {idea.training.name for idea in IDEAS}]
+    assert [row[1:] for row in missing] == [("-",) * 5] * len(IDEAS)
+    references = [row for row in rows if row not in missing]
+    assert [row[0] for row in references] == ["exp2", "the NumPy report's model"]
+    mean = outcome.results[EXP2].test.accuracy.mean()
+    assert references[0][1].startswith(f"{100 * mean:.1f} ± ") and references[0][3] == "3"
+
+
 def test_networks_and_curves_are_all_there(folder, outcome):
     networks, curves = read_csv(folder / "networks.csv"), read_csv(folder / "curves.csv")
-    assert len(networks) == 19 * 3
+    assert len(networks) == 27 * 3
     assert len(curves) == 3 * sum(result.history.epochs for result in outcome.results.values())
     own = outcome.results[next(iter(outcome.results))]
     assert [float(row["test_accuracy"]) for row in networks[:3]] == own.test.accuracy.tolist()

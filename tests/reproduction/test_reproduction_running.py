@@ -10,6 +10,7 @@ from sentences import refused
 
 from gpunet.reproduction import numpy_report, pytorch_report
 from gpunet.reproduction.artifacts import write_reproduction
+from gpunet.reproduction.beyond import IDEAS
 from gpunet.reproduction.printed import Training
 from gpunet.reproduction.reports import trainings
 from gpunet.reproduction.running import Plan, reproduce
@@ -17,12 +18,13 @@ from gpunet.seed_runs import run_seeds
 
 
 def test_reproduce_trains_everything_with_every_seed(outcome, listener):
-    assert tuple(outcome.results) == tuple(outcome.seconds) == trainings() == tuple(listener.ended)
+    assert tuple(outcome.results) == trainings() == tuple(listener.ended)
+    assert tuple(outcome.seconds) == tuple(each for each in trainings() if each.is_printed)
     for training, result in outcome.results.items():
         assert result.seeds == (5, 6, 7) and result.sound.all()
         assert result.config == training.config(data=outcome.plan.data, seed=5)
         assert result.history.epochs == result.config.epochs
-        assert len(outcome.seconds[training]) == 3
+        assert len(outcome.seconds.get(training, ())) == (3 if training.is_printed else 0)
     assert not outcome.interrupted and not outcome.diverged and outcome.took > 0
 
 
@@ -34,9 +36,23 @@ def test_reproduce_gives_what_the_runs_of_their_seeds_give(outcome):
         assert (alone.population.parameters == found.population.parameters).all()
 
 
+def test_long_trainings_beyond_the_reports_get_fewer_seeds():
+    trained, quick = Plan(), Plan(quick=True, seeds=5)
+    best, deep = (next(idea.training for idea in IDEAS if idea.experiment.name == name) for name in ("best", "deep"))
+    assert trained.networks(pytorch_report.EXP2, 5000) == (20, 3) and quick.networks(pytorch_report.EXP2, 5000) == (
+        5,
+        1,
+    )
+    assert trained.networks(deep, 5000) == (20, 0)
+    few, none = trained.networks(best, 5000)
+    assert 5 <= few < 20 and none == 0
+    assert quick.networks(best, 5000)[0] < few and trained.networks(best, 200) == (20, 0)
+    assert Plan(seeds=1).networks(best, 10**6) == (1, 0)  # never more than asked for
+
+
 def test_reproduce_tells_how_far_it_is(outcome, listener):
     numbers = [(number, of) for _, number, of in listener.begun]
-    assert numbers == [(number, 19) for number in range(1, 20)]
+    assert numbers == [(number, 27) for number in range(1, 28)]
     assert all(np.diff(listener.done) >= 0) and listener.done[0] > 0
     assert listener.done[-1] == pytest.approx(listener.total)
     assert len(listener.done) > 100  # within the trainings, too
@@ -47,7 +63,7 @@ def test_ctrl_c_keeps_what_is_done(digits_path, tmp_path):
     assert outcome.interrupted and tuple(outcome.results) == trainings()[:2]
     paths = write_reproduction(outcome, tmp_path / "here")
     page = paths["report.md"].read_text()
-    assert "Interrupted after 2 of 19 trainings" in page and "cannot be said" in page
+    assert "Interrupted after 2 of 27 trainings" in page and "cannot be said" in page
     assert {"binary_confusion_matrix.png", "base_curves.png"} == {name for name in paths if name.endswith(".png")}
 
 
