@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -471,7 +472,10 @@ class Uncaptured(NumpyOps):
         def graph(launches):
             raise RuntimeError("operation not permitted")
 
-        memory = Namespace(have_run={Call.kernel}, stream=0, graph=graph)
+        def prepared(launches):
+            return [partial(launch, 0) for launch in launches]
+
+        memory = Namespace(have_run={Call.kernel}, prepared=prepared, graph=graph)
         return Replay(list(map(Call, launches)), memory, graphs=True, calls=calls)
 
 

@@ -81,6 +81,7 @@ def trained(
     epochs: int = 3,
     optimizer: Adam | SGD | None = None,
     augmentation: Augmentation | None = None,
+    sample_weight: np.ndarray | None = None,
     **network: Any,
 ) -> Trained:
     images, labels = images_and_labels(rows + 50, classes=max(2, sizes[-1]), inputs=sizes[0])
@@ -95,6 +96,7 @@ def trained(
         epochs=epochs,
         batch_size=batch_size,
         augmentation=augmentation,
+        sample_weight=sample_weight,
     )
     return Trained(ops.to_host(mlp.parameters), history.step_loss, history.step_accuracy, history.validation.loss)
 
@@ -117,5 +119,6 @@ SANITIZED = (
     "trained(ops, (61, 37, 40), rows=40, batch_size=33, epochs=1, loss='squared_error', activation='tanh')\n"
     "trained(ops, (61, 5, 1), rows=6, batch_size=1, epochs=1, optimizer=SGD(0.1), activation='sigmoid')\n"
     "trained(ops, (49, 5, 3), rows=6, batch_size=6, epochs=1, augmentation=Augmentation(20, 2, 0.1))\n"
+    "trained(ops, (61, 37, 10), rows=40, batch_size=33, epochs=1, sample_weight=np.linspace(0.5, 2, 90))\n"
     "print('trained')\n",
 )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from device_runs import make_ops, same_bits, trained
 
-from gpunet import MLP, SGD, Adam, Augmentation
+from gpunet import MLP, SGD, Adam, Augmentation, NumpyOps
 
 pytestmark = pytest.mark.gpu
 
@@ -52,6 +52,21 @@ def test_gpu_population_of_64_ends_with_the_bits_of_64_networks(networks=64):
             different[network] = names
     assert different == {}
     assert len({parameters.tobytes() for parameters in together.parameters}) == networks
+
+
+LOSSES = {"softmax_cross_entropy": (200, 64, 10), "binary_cross_entropy": (200, 64, 1), "squared_error": (200, 64, 40)}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gpu_sample_weights_do_what_they_do_in_numpy(loss):
+    run = dict(sizes=LOSSES[loss], loss=loss, rows=300, batch_size=128, epochs=2)
+    weights = np.random.default_rng(0).uniform(0.2, 3, 350)
+    ours, numpy = (trained(ops, sample_weight=weights, **run) for ops in (make_ops(), NumpyOps()))
+    np.testing.assert_allclose(ours.step_loss, numpy.step_loss, rtol=1e-4)
+    np.testing.assert_allclose(ours.validation_loss, numpy.validation_loss, rtol=1e-4)
+    unweighted, equal = trained(make_ops(), **run), trained(make_ops(), sample_weight=np.full(350, 0.7), **run)
+    np.testing.assert_allclose(equal.step_loss, unweighted.step_loss, rtol=1e-5)
+    assert abs(ours.validation_loss / unweighted.validation_loss - 1).max() > 1e-3
 
 
 def test_gpu_weights_that_cupy_has_written_are_those_that_kernels_read():
