@@ -58,25 +58,27 @@ OPTIMIZERS = {
     "momentum": SGD(0.05, momentum=0.9, weight_decay=0.01),
 }
 LOSSES = {"softmax_cross_entropy": (203, 67, 10), "binary_cross_entropy": (203, 67, 1), "squared_error": (203, 67, 40)}
-ACTIVATIONS = ("relu", "tanh", "sigmoid")
+ACTIVATIONS = {"softmax_cross_entropy": "relu", "binary_cross_entropy": "tanh", "squared_error": "sigmoid"}
+# Every optimizer with one loss, and every loss with two of them: most of the time goes into compiling kernels.
+COMBINATIONS = [
+    *(("softmax_cross_entropy", optimizer) for optimizer in OPTIMIZERS),
+    *((loss, optimizer) for loss in list(LOSSES)[1:] for optimizer in ("adam", "momentum")),
+]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("loss", "optimizer"), COMBINATIONS)
 def test_gpu_training_agrees_with_every_loss_and_optimizer(ops, loss, optimizer):
-    """And with each activation, with and without dropout, though not in all combinations: kernels take their time to
-    be compiled."""
+    """And with each activation, with dropout and without."""
     inputs, hidden, outputs = LOSSES[loss]
-    turn = list(LOSSES).index(loss) + list(OPTIMIZERS).index(optimizer)
     found = compared(
         ops,
         (inputs, hidden, 33, outputs),
         rows=90,
         batch_size=64,
         optimizer=OPTIMIZERS[optimizer],
-        activation=ACTIVATIONS[turn % 3],
+        activation=ACTIVATIONS[loss],
         loss=loss,
-        dropout=0.4 * (turn % 2),
+        dropout=0.4 if optimizer == "adam" else 0.0,
     )
     assert_agrees(found, steps=4)
 
