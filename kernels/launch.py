@@ -42,10 +42,13 @@ T4_MULTIPROCESSORS = 40
 
 
 def multiprocessors() -> int:
-    """Of the device that kernels are launched on; in the simulator as many as a T4 has."""
+    """Of the device that kernels are launched on; as many as a T4 has where there is none."""
     if SIMULATOR:
         return T4_MULTIPROCESSORS
-    return getattr(cuda.get_current_device(), "MULTIPROCESSOR_COUNT", T4_MULTIPROCESSORS)
+    try:
+        return getattr(cuda.get_current_device(), "MULTIPROCESSOR_COUNT", T4_MULTIPROCESSORS)
+    except cuda.CudaSupportError:
+        return T4_MULTIPROCESSORS
 
 
 def ceil_div(a: int, b: int) -> int:
