@@ -36,6 +36,13 @@ class Augmentation:
     90 % to 110 %. seed: of the draws, 0..2^32-1; it has nothing to do with the networks'.
 
     Raises `InputError` for values out of range.
+
+    >>> augmentation = Augmentation(rotation=10, shift=2, scale=0.1)
+    >>> print(augmentation)
+    rotation 10, shift 2, scale 0.1
+    >>> Augmentation(rotation=200, shift=2, scale=0.1)
+    Traceback (most recent call last):
+    gpunet.errors.InputError: the augmentation's rotation must be from 0 to 180 degrees, not 200
     """
 
     rotation: float

@@ -48,10 +48,14 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):
     that read it, with the penalty of the weights after the epoch; validation_scores_ and best_validation_score_ with
     early stopping; n_iter_, t_, n_layers_, n_outputs_, out_activation_, n_features_in_ and feature_names_in_.
 
-    Example::
+    Example:
 
-        model = MLPClassifier((64,), pixel_scale=1 / 255, n_members=5, random_state=0)
-        model.fit(images, labels).score(test_images, test_labels)
+    >>> images, signs = np.eye(4), ["four", "nine", "one", "two"]
+    >>> model = MLPClassifier((8,), learning_rate_init=0.05, n_members=2, random_state=0).fit(images, signs)
+    >>> model.predict(images).tolist()
+    ['four', 'nine', 'one', 'two']
+    >>> model.predict_proba(images).shape
+    (4, 4)
     """
 
     _loss_factor = 1.0

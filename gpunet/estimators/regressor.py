@@ -20,9 +20,12 @@ class MLPRegressor(RegressorMixin, MLPEstimator):
     the squared error, averaged over rows and targets. early_stopping judges by R^2 (of all targets together, each
     weighted by its variance). It runs on the backends "numpy" and "jit": the CUDA kernels learn classes only.
 
-    Example::
+    Example, which learns to double:
 
-        model = MLPRegressor((100, 100), early_stopping=True, random_state=0).fit(X, y)
+    >>> x = np.linspace(0, 1, 20)[:, None]
+    >>> model = MLPRegressor((20,), learning_rate_init=0.01, max_iter=300, random_state=0).fit(x, 2 * x[:, 0])
+    >>> bool(abs(model.predict([[0.5]])[0] - 1) < 0.1)
+    True
     """
 
     _loss_name = "squared_error"
