@@ -1,4 +1,4 @@
-"""Every kind of file that gpunet reads, damaged, cut, spliced and made to do harm: each is read, or refused in a sentence.
+"""Every kind of file that gpunet reads, damaged, cut, spliced and made to do harm: each is read or refused.
 
     python benchmarks/fuzz_files.py --files 10000 [--kinds arrays models] [--seed 0] [--keep FOLDER]
     python benchmarks/fuzz_files.py --kinds images --only 123     # one file again
@@ -20,7 +20,7 @@ from pathlib import Path
 from fuzzing.watched import GOOD, Outcome, read_files
 
 LIMIT = 20.0  # seconds a file
-KINDS = ("arrays", "cache", "images", "folder", "models", "torch", "metrics", "sweeps", "kernels")
+KINDS = ("arrays", "npy", "cache", "images", "folder", "models", "torch", "metrics", "sweeps", "kernels")
 
 
 def fuzz(

@@ -70,16 +70,24 @@ def evaluate(network: MLP, images: np.ndarray, labels: np.ndarray, class_names: 
     """Evaluate a single network. images: ``[n, I]`` as in training. labels: integers ``[n]``."""
     from sklearn.metrics import classification_report, confusion_matrix
 
-    logits = network.logits(images)
-    predictions = network.predict_from(logits)
-    loss = _mean_loss(network.loss, logits, labels)
+    network.check_images(images)
+    predictions, row_loss = np.empty(len(images), np.int64), np.empty(len(images))
+    confidence = None if network.loss == "squared_error" else np.empty(len(images))
+    # As many at a time as a pass takes: of a large test set the logits would be larger than all that is kept of it.
+    for start in range(0, len(images), PREDICTION_BATCH):
+        part = slice(start, start + PREDICTION_BATCH)
+        logits = network.logits(images[part])
+        predictions[part] = network.predict_from(logits)
+        row_loss[part] = _row_losses(network.loss, logits, labels[part])
+        if confidence is not None:
+            confidence[part] = probabilities(logits).max(axis=-1)
     classes = range(len(class_names))
     arguments = {"labels": classes, "target_names": list(class_names), "zero_division": 0}
     return Evaluation(
-        loss=loss,
+        loss=float(row_loss.mean()),
         accuracy=float((predictions == labels).mean()),
         predictions=predictions,
-        confidence=None if network.loss == "squared_error" else probabilities(logits).max(axis=-1),
+        confidence=confidence,
         confusion_matrix=confusion_matrix(labels, predictions, labels=classes),
         report=classification_report(labels, predictions, output_dict=True, **arguments),
         report_text=classification_report(labels, predictions, digits=3, **arguments),
@@ -94,7 +102,7 @@ def evaluate_networks(
     predictions = network.predict_from(logits)
     pairs = (np.arange(len(rows))[:, None] * classes + labels) * classes + predictions
     matrix = np.bincount(pairs.ravel(), minlength=len(rows) * classes**2).reshape(len(rows), classes, classes)
-    losses = [_mean_loss(network.loss, *pair) for pair in zip(logits, labels, strict=True)]
+    losses = [float(_row_losses(network.loss, *pair).mean()) for pair in zip(logits, labels, strict=True)]
     return PopulationEvaluation(
         loss=np.where(sound, losses, np.nan),
         accuracy=np.where(sound, (predictions == labels).mean(axis=1), np.nan),
@@ -119,9 +127,9 @@ def _logits(network: MLP, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def _mean_loss(loss: str, logits: np.ndarray, labels: np.ndarray) -> float:
-    """The mean row loss in float64."""
+def _row_losses(loss: str, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The loss of each row: float64 ``[n]``."""
     row_loss, hits = np.empty((1, len(labels))), np.empty((1, len(labels)), np.uint8)
     with np.errstate(all="ignore"):  # of a network close to divergence the loss is infinite or NaN, and says so
         getattr(NumpyOps(np.float64), loss)(logits[None].astype(np.float64), labels[None], row_loss, hits)
-    return float(row_loss.mean())
+    return row_loss[0]

@@ -12,6 +12,8 @@ from typing import Any
 
 from gpunet.augmentation import Augmentation
 from gpunet.errors import InputError
+from gpunet.pacing import EarlyStopping
+from gpunet.schedules import Schedule
 
 TASKS = ("multiclass", "binary")
 
@@ -62,6 +64,9 @@ class Experiment:
     init: str = "pytorch"
     shuffle: str = "each epoch"
     augmentation: Augmentation | None = None
+    schedule: tuple[Schedule, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    clip_norm: float | None = None
 
     @property
     def is_reported(self) -> bool:

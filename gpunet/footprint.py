@@ -34,10 +34,12 @@ def training_footprint(
     batch_size: int,
     evaluate_training: bool = False,
     weighted: bool = False,
+    keeps_best: bool = False,
 ) -> Footprint:
     """What `train` with these arguments takes for a network of that layout where `ops` computes.
 
-    train_rows, validation_rows: how many. weighted: whether with a sample_weight. Each size of batch has its own work
+    train_rows, validation_rows: how many. weighted: whether with a sample_weight. keeps_best: whether early stopping
+    keeps the best weights. Each size of batch has its own work
     arrays: the full ones of training, the short last one, and those of the evaluations.
     """
     batch_size = max(1, min(batch_size, train_rows))
@@ -53,7 +55,9 @@ def training_footprint(
     steps = epochs * -(-train_rows // batch_size)
     # The step table, and sums of losses, weights and hits.
     history = steps * (3 * number + (1 + weighted) * number + COUNT_BYTES)
-    return Footprint(flat + _work_bytes(ops, layout, batch_size, gradients=True), flat + work + tables + history)
+    best = keeps_best * number * layout.length
+    step = flat + _work_bytes(ops, layout, batch_size, gradients=True)
+    return Footprint(step, flat + best + work + tables + history)
 
 
 def shared_bytes(images: np.ndarray, augmentation: Augmentation | None) -> int:

@@ -1,4 +1,4 @@
-"""What machine this is, in words for reports and results files."""
+"""What machine this is, in words for reports and results files, and how many of its cores are used."""
 
 from __future__ import annotations
 
@@ -15,3 +15,10 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def blas_threads() -> int | None:
+    """How many threads BLAS may use in this process; it decides the last bits of large products. None without BLAS."""
+    from threadpoolctl import threadpool_info
+
+    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=None)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunet import counter_rng
+from gpunet.clipping import clip_launches
 from gpunet.errors import InputError
 from gpunet.ops import Batch, Dropout, LayerGradient, NumpyOps, OptimizerState, Step, serves_per_sample_sgd
 from gpunet.ops.numpy_activations import ACTIVATIONS
@@ -36,12 +37,16 @@ class MLP:
     init: "pytorch", "normal", "glorot" or "he".
     ops: the backend, `NumpyOps()` by default.
 
-    Example::
+    Example, with an image of four pixels for each of four classes:
 
-        network = MLP((784, 64, 10), seed=1)
-        logits = network.forward(images)       # [n, 10]
-        loss = network.backward(labels)        # the mean loss; network.gradients now holds its gradient
-        classes = network.predict(images)      # [n]
+    >>> images, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    >>> network = MLP((4, 8, 4), seed=1)
+    >>> network.forward(images).shape  # the logits
+    (4, 4)
+    >>> round(network.backward(labels), 2)  # the mean loss, about log(4) before any training
+    1.37
+    >>> network.gradients["weight1"].shape  # networks, inputs, outputs
+    (1, 4, 8)
 
     Raises `InputError` for arguments out of range.
     """
@@ -166,8 +171,10 @@ class MLP:
         state: OptimizerState,
         step: Step,
         penalty: float = 0.0,
+        clip_norm: float | None = None,
     ) -> list[Launch]:
-        """One training step. All reads of a weight come before its update. penalty: of `penalty_launches`."""
+        """One training step. All reads of a weight come before its update. penalty: of `penalty_launches`. clip_norm:
+        of `clip_launches`."""
         last = len(self.layers) - 1
         return [
             *self._hidden_launches(batch, work, self._dropouts, step),
@@ -183,7 +190,7 @@ class MLP:
                 step=step,
             ),
             *self._backward_launches(work, range(last - 1, 0, -1), self._dropouts, step),
-            *self._update_launches(self._layer_gradients(batch, work, self._dropouts), state, step, penalty),
+            *self._update_launches(self._layer_gradients(batch, work, self._dropouts), state, step, penalty, clip_norm),
         ]
 
     def learns_by_row(self, batch_size: int, state: OptimizerState) -> bool:
@@ -272,15 +279,22 @@ class MLP:
         ]
 
     def _update_launches(
-        self, gradients: tuple[LayerGradient, ...], state: OptimizerState, step: Step, penalty: float
+        self,
+        gradients: tuple[LayerGradient, ...],
+        state: OptimizerState,
+        step: Step,
+        penalty: float,
+        clip_norm: float | None,
     ) -> list[Launch]:
-        """One operation, unless something joins the gradient before the optimizer reads it."""
+        """One operation, unless something is done to the gradient before the optimizer reads it."""
         ops = self.ops
-        if not penalty:
+        if not penalty and clip_norm is None:
             return [partial(ops.dense_update, gradients, state, step)]
+        added = penalty_launches(ops, self.layers, state.gradient_views, penalty) if penalty else []
         return [
             partial(ops.dense_gradient, gradients, state.gradient_views, step),
-            *penalty_launches(ops, self.layers, state.gradient_views, penalty),
+            *added,
+            *clip_launches(ops, state.gradient, clip_norm),
             partial(getattr(ops, state.method), state, step),
         ]
 

@@ -80,10 +80,19 @@ class OptimizerMemory:
         self.v = None if state.v is None else ops.to_host(state.v)
 
 
-def step_table(optimizer: Optimizer, networks: int, steps: int, steps_before: int = 0) -> np.ndarray:
+def learning_rates(optimizer: Optimizer, networks: int) -> np.ndarray:
+    """Of each network, before any schedule: float64 ``[P]``. Raises `InputError` unless there are as many, or one."""
+    return _one_a_network("learning_rate", optimizer.learning_rate, networks)
+
+
+def step_table(
+    optimizer: Optimizer, networks: int, steps: int, steps_before: int = 0, schedule: np.ndarray | None = None
+) -> np.ndarray:
     """float64 ``[P, steps, 3]``: learning rate with its bias correction, the factor of sqrt(v), and the decoupled
-    decay."""
-    rate = _one_a_network("learning_rate", optimizer.learning_rate, networks)[:, None]
+    decay. schedule: by what the learning rate of each step is multiplied, ``[steps]``."""
+    rate = learning_rates(optimizer, networks)[:, None]
+    if schedule is not None:
+        rate = rate * schedule
     decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)[:, None]
     before, root_factor = optimizer.factors(steps_before + np.arange(1, steps + 1, dtype=np.float64))
     table = np.zeros((networks, steps, 3))
@@ -102,10 +111,11 @@ def optimizer_state(
     gradient: Any,
     steps: int,
     memory: OptimizerMemory | None = None,
+    schedule: np.ndarray | None = None,
 ) -> OptimizerState:
     """Moments and the table of a run of `steps` steps, where `ops` computes. parameters and gradient: ``[P, length]``.
-    memory: of the steps before; without, or where it is empty, the moments are zero. Raises `InputError` for
-    hyper-parameters out of range, and for the memory of other networks or another optimizer."""
+    memory: of the steps before; without, or where it is empty, the moments are zero. schedule: of `step_table`. Raises
+    `InputError` for hyper-parameters out of range, and for the memory of other networks or another optimizer."""
     networks, memory = len(parameters), memory or OptimizerMemory()
     _check_constants(optimizer)
     decay = _one_a_network("weight_decay", optimizer.weight_decay, networks)
@@ -117,7 +127,7 @@ def optimizer_state(
         gradient_views=layout.views(gradient),
         m=_moment(ops, parameters.shape, memory, memory.m) if has_m else None,
         v=_moment(ops, parameters.shape, memory, memory.v) if optimizer.method == "adam" else None,
-        step_table=ops.asarray(step_table(optimizer, networks, steps, memory.steps)),
+        step_table=ops.asarray(step_table(optimizer, networks, steps, memory.steps, schedule)),
         lr_scale=ops.asarray(np.ones(networks)),
         l2=ops.asarray(decay) if decay.any() and not optimizer.decoupled else None,
         decoupled=optimizer.decoupled and bool(decay.any()),

@@ -20,7 +20,10 @@ from gpunet.network import MLP, check_dropout, check_seeds
 from gpunet.ops import NumpyOps
 from gpunet.ops.host_memory import available_bytes
 from gpunet.optimizers import Adam, Optimizer, step_table
+from gpunet.pacing import EarlyStopping
+from gpunet.resume import Checkpoints
 from gpunet.sample_weights import checked_weights, weighty_rows
+from gpunet.schedules import Schedule
 from gpunet.training import DIVERGED_ADVICE, TrainingDiverged, check_counts, checked_rows, train
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for other programs, and for what an estimate does not know
@@ -39,11 +42,16 @@ class Population:
     What `train` leaves: parameters ``[P, n_params]`` on the host; trained and diverged, bool ``[P]``; chunks, the
     ranges of networks that were trained side by side; note, that memory allowed no more of them, or None.
 
-    Example::
+    Example:
 
-        population = Population((784, 64, 10), seeds=range(100))
-        history = population.train(images, labels, epochs=10)  # history.train.loss is [100, 10]
-        best = population.member(history.train.loss[:, -1].argmin())
+    >>> images, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    >>> population = Population((4, 8, 4), seeds=range(3))
+    >>> history = population.train(images, labels, optimizer=Adam(0.05), epochs=60)
+    >>> history.train.loss.shape  # networks, epochs
+    (3, 60)
+    >>> best = population.member(history.train.loss[:, -1].argmin())
+    >>> best.predict(images).tolist()
+    [0, 1, 2, 3]
 
     Raises `InputError` for arguments out of range, and for more networks than memory holds.
     """
@@ -97,14 +105,19 @@ class Population:
         shuffle: str | np.ndarray = "each epoch",
         sample_weight: np.ndarray | None = None,
         augmentation: Augmentation | None = None,
+        clip_norm: float | None = None,
+        schedule: Schedule | Sequence[Schedule] | None = None,
+        early_stopping: EarlyStopping | None = None,
         evaluate_training: bool = False,
         on_epoch: Callable[[EpochReport, range], None] | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> History:
         """Train all networks; each ends bit for bit as it would alone.
 
         As `gpunet.train`, whose arguments it takes: rows ``[n]`` or ``[P, n]``; learning rate and weight decay are one
         number or one a network. on_epoch: called after each epoch of each chunk with the means over its networks, and
-        their range.
+        their range. checkpoints: each chunk has its own; the same call made again skips those that are done and goes
+        on in the next (cut otherwise, for want of memory, chunks begin anew).
 
         A network that diverges ends none of the others. Ctrl-C keeps the networks that are done, and if there are none
         yet, what those at hand have learnt. The figures of networks that are not reached are NaN (see `sound`).
@@ -133,6 +146,7 @@ class Population:
             batch_size=batch_size,
             evaluate_training=evaluate_training,
             weighted=sample_weight is not None,
+            keeps_best=early_stopping is not None and early_stopping.restore_best,
         )
         self.chunks, self.note = self._cut(footprint, shared_bytes(images, augmentation))
         if self.note is not None:
@@ -151,9 +165,13 @@ class Population:
                 shuffle=_order_of(shuffle, chunk),
                 sample_weight=sample_weight,
                 augmentation=augmentation,
+                clip_norm=clip_norm,
+                schedule=schedule,
+                early_stopping=early_stopping,
                 evaluate_training=evaluate_training,
                 stop_if_one_diverges=False,
                 on_epoch=on_epoch and (lambda report: on_epoch(report, chunk) and None),  # ends no chunk
+                checkpoints=checkpoints and _part_of(checkpoints, chunk, len(self)),
             )
 
         return self._put_together(*self._train_chunks(train_chunk))
@@ -276,6 +294,11 @@ def _check_memory(networks: int, bytes_a_network: int) -> None:
 def _part(values: Any, chunk: range, *, ndim: int) -> Any:
     """Of values that are given one a network, and then have so many dimensions, those of the chunk; else all."""
     return values[chunk.start : chunk.stop] if np.ndim(values) == ndim else values
+
+
+def _part_of(checkpoints: Checkpoints, chunk: range, networks: int) -> Checkpoints:
+    """A chunk's own; its last one stays, unless it is also that of the whole run."""
+    return checkpoints.part(f"networks-{chunk[0]:06}-{chunk[-1]:06}", keep_last=chunk.stop < networks)
 
 
 def _order_of(shuffle: str | np.ndarray, chunk: range) -> str | np.ndarray:

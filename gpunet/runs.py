@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from gpunet.augmentation import Augmentation
+from gpunet.clipping import check_clip_norm
 from gpunet.data import choose_classes, limit_images, load_data, stratified_split
 from gpunet.data.dataset import Dataset
 from gpunet.data.split import Split
@@ -18,12 +19,16 @@ from gpunet.errors import InputError
 from gpunet.evaluation import Evaluation, evaluate
 from gpunet.experiments import Experiment, find_experiment, output_count
 from gpunet.history import EpochReport, History
+from gpunet.memory_limit import within_limit
 from gpunet.network import MLP
 from gpunet.ops.backend import BACKENDS, make_backend
 from gpunet.ops.numpy_activations import ACTIVATIONS
 from gpunet.ops.numpy_losses import LOSSES
 from gpunet.optimizers import OPTIMIZERS, Optimizer
+from gpunet.pacing import EarlyStopping
 from gpunet.parameters import INITIALIZERS
+from gpunet.resume import Checkpoints
+from gpunet.schedules import Schedule, plateau_of, schedule_as_json, schedule_from_json, schedule_parts
 from gpunet.training import SHUFFLES, train
 
 _CHOICES = {
@@ -60,6 +65,9 @@ class RunConfig:
     init: str
     shuffle: str
     augmentation: Augmentation | None
+    schedule: tuple[Schedule, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    clip_norm: float | None = None
 
     @classmethod
     def from_experiment(cls, task: str = "multiclass", exp: str = "exp2", **overrides: Any) -> RunConfig:
@@ -104,15 +112,24 @@ class RunConfig:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> RunConfig:
         """What `as_json` has written, read back; what is no field is passed over."""
-        kept = {field.name: values[field.name] for field in fields(cls)}
-        kept = {name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
-        augmentation = kept["augmentation"]
-        return cls(**kept | {"augmentation": None if augmentation is None else Augmentation(**augmentation)})
+        new = {"schedule", "early_stopping", "clip_norm"} - values.keys()  # which older files have not
+        kept = {field.name: values[field.name] for field in fields(cls) if field.name not in new}
+        kept["schedule"] = schedule_from_json(values.get("schedule", ()))
+        for name, kind in (("augmentation", Augmentation), ("early_stopping", EarlyStopping)):
+            kept[name] = None if values.get(name) is None else kind(**values[name])
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()})
 
     def as_json(self) -> dict[str, Any]:
         """Every field, as files hold it."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"augmentation": None if self.augmentation is None else asdict(self.augmentation)}
+        for name in ("augmentation", "early_stopping"):
+            values[name] = None if values[name] is None else asdict(values[name])
+        return values | {"schedule": schedule_as_json(self.schedule)}
+
+    @property
+    def watches_validation(self) -> bool:
+        """Whether training depends on the validation loss, so that there must be one."""
+        return self.early_stopping is not None or plateau_of(self.schedule) is not None
 
     def make_optimizer(self) -> Optimizer:
         return OPTIMIZERS[self.optimizer](learning_rate=self.learning_rate, weight_decay=self.weight_decay)
@@ -131,6 +148,10 @@ class RunConfig:
             raise InputError(f"learning_rate must be a positive number, not {self.learning_rate}")
         if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
             raise InputError(f"weight_decay must be zero or a positive number, not {self.weight_decay}")
+        schedule_parts(self.schedule)
+        check_clip_norm(self.clip_norm)
+        if self.early_stopping is not None:
+            self.early_stopping.check()
         if not 0 <= self.seed < 2**32:
             raise InputError(f"seed must be a whole number from 0 to {2**32 - 1}, not {self.seed}")
         if not 0 <= self.dropout < 1:
@@ -160,9 +181,12 @@ class RunResult:
         return (self.config.seed,)
 
 
-def prepare(config: RunConfig) -> tuple[Dataset, Split]:
-    """Load the data that a configuration names, choose its classes, and split it as the reports did."""
-    dataset = load_classes(config)
+def prepare(config: RunConfig, *, stream: bool = False) -> tuple[Dataset, Split]:
+    """Load the data that a configuration names, choose its classes, and split it as the reports did.
+
+    stream: leave images in their file where `load_data` can.
+    """
+    dataset = load_classes(config, load_data(config.data, stream=stream))
     if config.limit is not None:
         dataset = limit_images(dataset, config.limit, seed=config.seed)
     return dataset, split_rows(config, dataset.labels, config.seed)
@@ -176,8 +200,10 @@ def load_classes(config: RunConfig, dataset: Dataset | None = None) -> Dataset:
 
 
 def split_rows(config: RunConfig, labels: np.ndarray, seed: int) -> Split:
-    """Split the rows of these labels as the reports did."""
-    return stratified_split(labels, seed=seed, validation=0.2 if config.task == "multiclass" else 0.0)
+    """Split the rows of these labels as the reports did: of a binary task, none are for validation, unless training
+    depends on them."""
+    validates = config.task == "multiclass" or config.watches_validation
+    return stratified_split(labels, seed=seed, validation=0.2 if validates else 0.0)
 
 
 def network_sizes(config: RunConfig, dataset: Dataset) -> tuple[int, ...]:
@@ -205,6 +231,9 @@ def training_options(config: RunConfig) -> dict[str, Any]:
         "batch_size": config.batch_size,
         "shuffle": config.shuffle,
         "augmentation": config.augmentation,
+        "schedule": config.schedule,
+        "early_stopping": config.early_stopping,
+        "clip_norm": config.clip_norm,
         "evaluate_training": True,
     }
 
@@ -217,17 +246,32 @@ def make_network(config: RunConfig, dataset: Dataset, ops: Any = None) -> MLP:
 def run(
     config: RunConfig,
     *,
+    max_memory: int | None = None,
     on_start: Callable[[Dataset, Split, MLP, str], None] | None = None,
     on_epoch: Callable[[EpochReport], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> RunResult:
     """Train and evaluate. Raises `InputError` for unusable input and `TrainingDiverged` when the loss is no number.
 
+    max_memory: bytes that the data set and the work on it may take; a larger one is read from its file a batch at a
+    time, with the same result (see `gpunet.memory_limit.within_limit`).
     on_start: called when the data is loaded, with it, its split, the untrained network and what it runs on.
+    checkpoints: as of `train`.
     """
     backend = make_backend(config.backend, config.device)  # before a long download
     began = time.perf_counter()
-    dataset, split = prepare(config)
+    dataset, split = prepare(config, stream=True)
     network = make_network(config, dataset, backend.ops)
+    dataset = within_limit(
+        dataset,
+        split,
+        backend.ops,
+        network.layout,
+        max_memory,
+        augments=config.augmentation is not None,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+    )
     seconds = {"data": time.perf_counter() - began}
     if on_start is not None:
         on_start(dataset, split, network, backend.note)
@@ -238,6 +282,7 @@ def run(
         split.train,
         split.validation if len(split.validation) else None,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
         **training_options(config),
     )
     seconds["training"] = history.seconds

@@ -19,6 +19,7 @@ from gpunet.history import EpochReport, History
 from gpunet.network import MLP
 from gpunet.ops.backend import make_backend
 from gpunet.population import Population
+from gpunet.resume import Checkpoints
 from gpunet.runs import RunConfig, load_classes, network_options, split_rows, training_options
 
 
@@ -81,12 +82,13 @@ def run_seeds(
     dataset: Dataset | None = None,
     on_start: Callable[[Dataset, Split, MLP, str], None] | None = None,
     on_epoch: Callable[[EpochReport, range], None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> SeedsResult:
     """Train and evaluate with `count` seeds, beginning with the configuration's.
 
     keep: the seed of the network to be saved (default: the best one, see `choose_kept`). dataset: what the
     configuration names, where it is loaded already. on_start: as of `runs.run`, with the first seed's split and
-    network. on_epoch: as of `Population.train`.
+    network. on_epoch, checkpoints: as of `Population.train`.
     Raises `InputError` for unusable input and `TrainingDiverged` if no network is left.
     """
     seeds = _seeds(config, count, keep)
@@ -104,6 +106,7 @@ def run_seeds(
         np.stack([split.train for split in splits]),
         np.stack([split.validation for split in splits]) if len(splits[0].validation) else None,
         on_epoch=on_epoch,
+        checkpoints=checkpoints,
         **training_options(config),
     )
     seconds["training"] = history.seconds
@@ -130,9 +133,10 @@ def choose_kept(history: History, sound: np.ndarray, asked: int | None = None) -
     if history.epochs == 0:
         return Kept(int(places[0]), f"the first, no epoch having ended{instead}")
     if history.validation is not None:
-        loss, accuracy = (figures[places, -1] for figures in (history.validation.loss, history.validation.accuracy))
+        curve = history.validation
+        loss, accuracy = (history.final(figures)[places] for figures in (curve.loss, curve.accuracy))
         return Kept(int(places[np.lexsort((loss, -accuracy))[0]]), f"the best validation accuracy{instead}")
-    loss = (history.train_after or history.train).loss[places, -1]
+    loss = history.final((history.train_after or history.train).loss)[places]
     return Kept(int(places[np.argsort(loss, kind="stable")[0]]), f"the lowest training loss{instead}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import struct
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunet.errors import InputError
+from gpunet.regular_file import read_regular
+
+MAX_BYTES = 2 * 1024**3  # of a file; half a billion parameters
+LONGEST_REASON = 200  # characters of what safetensors says, which quotes the file
 
 # What the format calls them. BF16, the upper half of a float32, NumPy lacks.
 NUMPY_TYPES = {
@@ -47,7 +52,7 @@ def read_tensor_file(path: Path) -> TensorFile:
     from safetensors import SafetensorError, deserialize
 
     try:
-        content = path.read_bytes()
+        content = read_regular(path, MAX_BYTES)
         found = deserialize(content)
     except (SafetensorError, OSError) as error:
         raise InputError(
@@ -61,14 +66,18 @@ def read_tensor_file(path: Path) -> TensorFile:
 def _array(path: Path, name: str, tensor: dict[str, Any]) -> np.ndarray:
     kind = tensor["dtype"]
     if kind not in NUMPY_TYPES:
-        raise InputError(f"{path} holds {name!r} in the type {kind}, which is not read: convert it to float32")
+        raise InputError(
+            f"{path} holds {reprlib.repr(name)} in the type {kind}, which is not read: convert it to float32"
+        )
     values = np.frombuffer(tensor["data"], NUMPY_TYPES[kind])
     if kind == "BF16":
         values = (values.astype("<u4") << 16).view("<f4")
     try:
         return values.reshape(tensor["shape"])
     except (ValueError, OverflowError) as error:  # more dimensions than NumPy's, or an empty one beside a huge one
-        raise InputError(f"{path} holds {name!r} in a shape that no array has: copy or make it again") from error
+        raise InputError(
+            f"{path} holds {reprlib.repr(name)} in a shape that no array has: copy or make it again"
+        ) from error
 
 
 def _metadata(content: bytes) -> dict[str, str]:
@@ -78,4 +87,7 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return line if len(line) <= LONGEST_REASON else f"{line[:LONGEST_REASON]} ..."

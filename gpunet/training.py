@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 
 from gpunet.augmentation import Augmentation, image_keys, square_side, warp_table
+from gpunet.clipping import check_clip_norm
 from gpunet.errors import InputError
-from gpunet.history import Curve, EpochReport, History, epoch_report
+from gpunet.history import Curve, EpochReport, History, epoch_report, held
 from gpunet.network import MLP, PREDICTION_BATCH, Launch, Workspace, label_type
 from gpunet.ops import Batch, RowWeights, Step, Warp
-from gpunet.optimizers import Adam, Optimizer, OptimizerMemory, optimizer_state
+from gpunet.optimizers import Adam, Optimizer, OptimizerMemory, learning_rates, optimizer_state
+from gpunet.pacing import EarlyStopping, Pace, keep_best, make_pace
+from gpunet.resume import Checkpoints, Snapshot
 from gpunet.sample_weights import checked_weights, weighty_rows
+from gpunet.schedules import Schedule, plateau_of, schedule_factors, schedule_parts
 from gpunet.weight_penalty import check_penalty
 
 DIVERGED_ADVICE = "use a smaller learning rate, and check that the inputs are scaled to about 0..1"
 SHUFFLES = ("each epoch", "once", "never")
+BESIDE_THE_RUN = ("network", "memory", "on_epoch", "checkpoints")  # arguments of `train` that are not what it learns
 SECONDS_UNSEEN = 0.5  # how long a device may train before somebody looks whether the losses are still numbers
 
 
@@ -42,14 +47,19 @@ def train(
     sample_weight: np.ndarray | None = None,
     augmentation: Augmentation | None = None,
     weight_penalty: float = 0.0,
+    clip_norm: float | None = None,
+    schedule: Schedule | Sequence[Schedule] | None = None,
+    early_stopping: EarlyStopping | None = None,
     memory: OptimizerMemory | None = None,
     evaluate_training: bool = False,
     stop_if_one_diverges: bool = True,
     on_epoch: Callable[[EpochReport], bool | None] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> History:
     """Train a network (all P of a population, side by side) by minibatch gradient descent; it changes in place.
 
-    images: uint8 ``[N, I]``, of which 255 counts as 1, or float, taken as they are.
+    images: uint8 ``[N, I]``, of which 255 counts as 1, or float, taken as they are; on the CPU also
+    `gpunet.data.StreamedImages`, which stay in their file, with the same result.
     labels: integers ``[N]``, class indices; for the squared error also targets, float ``[N, O]``, where the backend
     `takes_targets`: accuracies are then 0.
     train_rows: rows to train on, ``[n]`` or ``[P, n]`` (default: all).
@@ -66,39 +76,73 @@ def train(
     are those of the images as they are.
     weight_penalty: scikit-learn's alpha: weight_penalty / 2 * (sum of squared weights, biases excluded) / (the batch's
     rows) joins the loss of a batch whose gradient is taken; the history's losses are without it.
+    clip_norm: the length beyond which a batch's gradient, of all of a network's weights and biases, is cut back to it.
+    schedule: how learning rates change, such as (Warmup(epochs=2), Cosine()), over the epochs of this run; see
+    `gpunet.schedules`.
+    early_stopping: ends each network by its own validation loss, and the run with the last; see `EarlyStopping`.
     memory: the optimizer's, which goes on from there and leaves in it what it remembers in the end: handed from run to
     run, it makes them one. Orders of rows and dropout begin anew, from the networks' seeds.
     evaluate_training: take the loss of the training rows after each epoch as well.
     stop_if_one_diverges: False lets the others of a population go on, as long as there is one.
-    on_epoch: called after each epoch; only this makes the host wait for a device in each. True ends the run.
+    on_epoch: called after each epoch; True ends the run. Only this, a plateau and early stopping make the host wait for
+    a device in each epoch. For more than one see `gpunet.logs.in_turn`.
+    checkpoints: where the run is kept as it goes (see `gpunet.resume.Checkpoints`). The same call made again goes on
+    from the newest and ends with the same bits; `on_epoch` is not called for epochs that had ended before.
 
     Ctrl-C ends the run cleanly after the operation at hand: what was learnt so far stays.
     Raises `InputError` for unusable arguments and `TrainingDiverged` when a loss is no longer finite.
+
+    >>> images, labels = np.eye(4, dtype=np.float32), np.arange(4)
+    >>> network = MLP((4, 8, 4), seed=1)
+    >>> history = train(network, images, labels, optimizer=Adam(0.05), epochs=60)
+    >>> history.train.loss.shape  # networks, epochs
+    (1, 60)
+    >>> network.predict(images).tolist()
+    [0, 1, 2, 3]
     """
+    arguments = {name: value for name, value in locals().items() if name not in BESIDE_THE_RUN}
+    parts = schedule_parts(schedule)
+    pace = make_pace(network.networks, plateau_of(parts), early_stopping, validation_rows is not None)
     rows = train_rows, validation_rows
     run = _Run(
         network, images, labels, *rows, epochs, batch_size, shuffle, sample_weight, augmentation, evaluate_training
     )
     run.must_be_finite = np.all if stop_if_one_diverges else np.any
     largest_product = network.largest_product(max(run.batch_size, run.largest_evaluation))
-    launches = run.launches(optimizer or Adam(), weight_penalty, memory)
+    launches = run.launches(optimizer or Adam(), weight_penalty, memory, parts, clip_norm)
+    if pace is not None:
+        run.follow(pace, restores=early_stopping is not None and early_stopping.restore_best)
     replay = network.ops.capture(launches, largest_product, calls=epochs)
-    finished, checked, interrupted = 0, 0, False
-    began = time.perf_counter()
-    next_look = began + SECONDS_UNSEEN
+    watched = on_epoch is not None or pace is not None
+    finished, seconds_before, interrupted = 0, 0.0, False
+    if checkpoints is not None:
+        reached = checkpoints.begin(network.ops, arguments | run.identity(memory))
+        if reached is not None:
+            run.go_on_from(reached)
+            finished, seconds_before = reached.epoch, reached.seconds
+    checked, began = finished, time.perf_counter() - seconds_before
+    next_look = time.perf_counter() + SECONDS_UNSEEN
     try:
-        for epoch in range(epochs):
+        for epoch in range(finished, epochs):
+            if run.has_stopped:
+                break
             replay()
             finished = epoch + 1
-            if on_epoch is not None or finished == epochs or time.perf_counter() > next_look:
+            run.keep_pace(finished)
+            keeping = checkpoints is not None and checkpoints.due(finished, finished if run.has_stopped else epochs)
+            if watched or keeping or finished == epochs or time.perf_counter() > next_look:
                 run.check_finite(checked, finished)
                 checked, next_look = finished, time.perf_counter() + SECONDS_UNSEEN
             if on_epoch is not None and on_epoch(run.report(epoch)):
                 break
+            if keeping:
+                checkpoints.save(run.snapshot(finished, time.perf_counter() - began))
     except KeyboardInterrupt:
         interrupted = True
     run.check_finite(checked, finished)
+    run.keep_pace(finished)
     run.check_parameters()
+    run.restore_best()
     if memory is not None:
         memory.go_on(run.ops, run.state, finished * len(run.training.slices))
     return run.history(finished, time.perf_counter() - began, interrupted)
@@ -147,6 +191,8 @@ class _Run:
         _check_data(network, images, labels)
         check_counts(epochs=epochs, batch_size=batch_size)
         self.network, self.ops, self.epochs = network, network.ops, epochs
+        self.pace: Pace | None = None
+        self.best: Any = None  # [P, length], the weights of each network's best epoch
         self.must_be_finite: Callable[[np.ndarray], Any] = np.all  # of the networks: all, or any
         self.images, self.scale = self.ops.images(images)
         labels = np.asarray(labels)
@@ -166,6 +212,8 @@ class _Run:
         self.first_launches = self._row_launches(shuffle)
         self.shown = self.images  # in training
         if augmentation is not None:
+            if not isinstance(images, np.ndarray):
+                raise InputError("augmentation changes images in memory, these are in a file: np.asarray reads them")
             self.shown = self.ops.zeros(self.images.shape, self.images.dtype)
             # An explicit order may name rows beyond those to train on.
             warp = self._warp(augmentation, images, np.unique(split if isinstance(shuffle, str) else shuffle))
@@ -182,20 +230,29 @@ class _Run:
         )
 
     def launches(
-        self, optimizer: Optimizer, weight_penalty: float = 0.0, memory: OptimizerMemory | None = None
+        self,
+        optimizer: Optimizer,
+        weight_penalty: float = 0.0,
+        memory: OptimizerMemory | None = None,
+        schedule: Sequence[Schedule] = (),
+        clip_norm: float | None = None,
     ) -> list[Launch]:
         """The calls of one epoch."""
         check_penalty(weight_penalty)
+        check_clip_norm(clip_norm)
         ops, network = self.ops, self.network
         steps = len(self.training.slices)
+        factors = schedule_factors(schedule, self.epochs, steps)
+        arrays = network.parameters, network.gradient
         state = self.state = optimizer_state(
-            ops, optimizer, network.layout, network.parameters, network.gradient, self.epochs * steps, memory
+            ops, optimizer, network.layout, *arrays, self.epochs * steps, memory, factors
         )
+        self.learning_rates = learning_rates(optimizer, network.networks)[:, None] * factors[steps - 1 :: steps]
         launches = list(self.first_launches)
         if self.shares is not None:
             launches.append(partial(ops.row_shares, self.weights, self.training.rows, self.batch_size, self.shares))
         works: dict[tuple[int, bool], Workspace] = {}
-        if not weight_penalty and network.learns_by_row(self.batch_size, state):
+        if not weight_penalty and clip_norm is None and network.learns_by_row(self.batch_size, state):
             m = self.training
             batch = Batch(self.shown, self.labels, m.rows, self.scale, None, None)
             launches.append(network.row_by_row_launch(batch, m.row_loss, m.hits, state, Step(self.epoch, 0, steps)))
@@ -206,6 +263,7 @@ class _Run:
                     state,
                     Step(self.epoch, index, steps),
                     weight_penalty / (part.stop - part.start),
+                    clip_norm,
                 )
         for measured in (self.after, self.validation):
             for part in measured.slices if measured else ():
@@ -216,6 +274,37 @@ class _Run:
                 launches.append(partial(ops.batch_sums, m.row_loss, m.hits, m.batch_size, self.epoch, *sums))
         launches.append(partial(ops.advance, self.epoch))
         return launches
+
+    def follow(self, pace: Pace, *, restores: bool) -> None:
+        """Let the networks go at this pace. restores: whether they are given their best weights in the end."""
+        self.pace = pace
+        if restores:
+            self.best = self.ops.zeros(self.network.parameters.shape)
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether none of the networks learns any more."""
+        return self.pace is not None and bool(self.pace.stopped.all())
+
+    def keep_pace(self, epochs: int, *, again: bool = False) -> None:
+        """Slow down or stop networks by what they have reached at the end of so many epochs. Waits for the device.
+
+        again: these epochs have all been seen before, and their best weights are known.
+        """
+        pace = self.pace
+        if pace is None or pace.epochs == epochs:
+            return
+        for epoch in range(pace.epochs, epochs):
+            loss, _, weights = self._sums(self.validation, slice(epoch, epoch + 1))
+            improved = pace.epoch_ended(loss[:, 0].sum(axis=1) / weights[:, 0].sum(axis=1))
+            if self.best is not None and not again:
+                keep_best(improved, self.network.parameters, self.best)
+        self.state.lr_scale[...] = self.ops.asarray(pace.lr_scale)
+
+    def restore_best(self) -> None:
+        """Give each network the weights of its best epoch, where there is one."""
+        if self.best is not None:
+            keep_best(self.pace.best_epoch > 0, self.best, self.network.parameters)
 
     def check_finite(self, first: int, end: int) -> None:
         """Raise `TrainingDiverged` unless the losses of these epochs are numbers. Waits for the device."""
@@ -234,9 +323,46 @@ class _Run:
         if not self.must_be_finite(np.isfinite(self.ops.to_host(self.network.parameters)).all(axis=1)):
             raise TrainingDiverged(f"the last step left weights that are no finite numbers: {DIVERGED_ADVICE}")
 
+    def identity(self, memory: OptimizerMemory | None) -> dict[str, Any]:
+        """What decides the outcome besides the arguments of `train`."""
+        names = ("sizes", "activation", "loss", "dropout", "seeds")
+        steps_before = 0 if memory is None else memory.steps
+        own = {"type of numbers": np.dtype(self.ops.dtype).str, "optimizer's memory": steps_before}
+        return own | {name: getattr(self.network, name) for name in names}
+
+    def snapshot(self, epochs: int, seconds: float) -> Snapshot:
+        """The run as it is now that so many epochs have ended. Waits for the device."""
+        return Snapshot(epochs, seconds, {name: self.ops.to_host(array) for name, array in self._kept(epochs).items()})
+
+    def go_on_from(self, snapshot: Snapshot) -> None:
+        """Set everything to what it was at the end of an epoch. Raises `InputError` if it does not fit."""
+        kept = self._kept(snapshot.epoch)
+        if {name: array.shape for name, array in snapshot.arrays.items()} != {n: a.shape for n, a in kept.items()}:
+            raise InputError(f"the checkpoint of epoch {snapshot.epoch} holds other arrays than this run: begin anew")
+        for name, array in kept.items():
+            array[...] = self.ops.asarray(snapshot.arrays[name], array.dtype)
+        self.keep_pace(snapshot.epoch, again=True)
+        self.epoch[...] = self.ops.asarray([snapshot.epoch], np.int32)
+
+    def _kept(self, epochs: int) -> dict[str, Any]:
+        """The arrays on which epochs to come depend, and those of which the history is made, as far as it goes."""
+        state = self.state
+        kept = {"parameters": state.parameters, "m": state.m, "v": state.v, "lr_scale": state.lr_scale}
+        kept["best"] = self.best  # the rest of its pace follows from the validation losses
+        for name, measured in (("training", self.training), ("after", self.after), ("validation", self.validation)):
+            if measured is not None:
+                kept |= {f"{name}.loss": measured.loss_sums[:epochs], f"{name}.hits": measured.hit_counts[:epochs]}
+                kept[f"{name}.weights"] = measured.weights and measured.weights.sums[:epochs]
+        return {name: array for name, array in kept.items() if array is not None}
+
     def report(self, epoch: int) -> EpochReport:
         """The figures of the epoch that has just ended, counted from 0."""
-        return epoch_report(epoch, self.epochs, self._curves(slice(epoch, epoch + 1)), column=0)
+        # Where a network has stopped, figures of its last epoch are among those to be shown.
+        first = 0 if self.pace is not None and self.pace.stopped.any() else epoch
+        seen = slice(first, epoch + 1)
+        rates = self._learning_rates(epoch + 1)[:, seen]
+        report = epoch_report(epoch, self.epochs, self._curves(seen), column=epoch - first, learning_rate=rates)
+        return report._replace(has_stopped=self.has_stopped)
 
     def history(self, epochs: int, seconds: float, interrupted: bool) -> History:
         """The course of the first epochs."""
@@ -244,14 +370,45 @@ class _Run:
         train, train_after, validation = self._curves(finished)
         loss, hits, weights = self._sums(self.training, finished)
         counts = self.training.counts
-        return History(train, train_after, validation, loss / weights, hits / counts, epochs, seconds, interrupted)
+        steps = [self._held(figures) for figures in (loss / weights, hits / counts)]
+        return History(
+            train,
+            train_after,
+            validation,
+            *steps,
+            epochs,
+            seconds,
+            interrupted,
+            self._learning_rates(epochs),
+            *self._endings(epochs),
+        )
+
+    def _endings(self, epochs: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """stopped_after and weights_of of a `History`; a plateau alone ends nothing."""
+        pace = self.pace
+        if pace is None or not pace.stops:
+            return None, None
+        last = np.where(pace.stopped, pace.stopped_after, epochs)
+        restored = self.best is not None and pace.best_epoch > 0
+        return pace.stopped_after.copy(), np.where(restored, pace.best_epoch, last)
+
+    def _learning_rates(self, epochs: int) -> np.ndarray:
+        """Of the last steps of the first epochs: float64 ``[P, epochs]``."""
+        rates = self.learning_rates[:, :epochs]
+        return rates if self.pace is None else rates * np.reshape(self.pace.scales, rates.T.shape).T
+
+    def _held(self, figures: np.ndarray) -> np.ndarray:
+        """Figures ``[P, epochs, ...]`` from the first epoch on, without what was measured of networks at a halt."""
+        return figures if self.pace is None else held(figures, self.pace.stopped_after)
 
     def _curves(self, epochs: slice) -> tuple[Curve, Curve | None, Curve | None]:
-        train, after, validation = (
-            None if measured is None else _curve(*self._sums(measured, epochs), measured.counts)
-            for measured in (self.training, self.after, self.validation)
-        )
-        return train, after, validation
+        curves = []
+        for measured in (self.training, self.after, self.validation):
+            curve = None if measured is None else _curve(*self._sums(measured, epochs), measured.counts)
+            if curve is not None and not epochs.start:
+                curve = Curve(self._held(curve.loss), self._held(curve.accuracy))
+            curves.append(curve)
+        return tuple(curves)
 
     def _sums(self, measured: _Measured, epochs: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Sums of losses, hits and weights (1 of each row where there are none) of these epochs: float64 ``[P, epochs,

@@ -9,6 +9,7 @@ dense_head               dense_head.py             last layer, loss, its gradien
 softmax_cross_entropy    softmax_cross_entropy.py  loss, dlogits and hits
 binary_cross_entropy     binary_cross_entropy.py   loss, dlogits and hits
 squared_error            squared_error.py          loss, dlogits and hits
+clip_gradient            clip.py                   norm of all gradients, then their common factor
 adam, sgd                optimizers.py             one pass over the flat parameters
 per_sample_sgd           per_sample_sgd.py         all steps of an epoch, each on one row
 augment                  augment.py                an epoch's images: draws, coordinates, interpolation

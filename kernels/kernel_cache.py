@@ -10,14 +10,19 @@ kernel and of every device function that it calls, the types of its arguments, t
 toolkit's version. The files lie in a folder for these sources and compilers, so that those of earlier ones can be
 thrown away together. A file that is missing, damaged or cannot be written means that the kernel is compiled, no more.
 
+Compiled code is code: whoever may write a file here may run programs as whoever loads it. So only files of one's own
+are loaded (or root's), which nobody else may write, and what is unpickled may name nothing but Numba and its like.
+
 Inert in the simulator. Numba is not imported here, so that anybody can ask where the kernels lie.
 """
 
 import functools
 import hashlib
+import io
 import os
 import pickle
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
@@ -32,6 +37,13 @@ from typing import Any, NamedTuple
 SOURCES = Path(__file__).parent
 KEPT = 8  # folders: a few versions and checkouts in turn find their kernels again
 FOLDER, FILE = "kernels-", ".kernel"  # what folders' names begin with and files' names end on
+
+MOST_BYTES = 64 * 1024**2  # that a file, which has a fiftieth of it, may have or unpack to
+
+# What a file's pickle may name: packages, and what pickles are put together with. This keeps a pickle that somebody has
+# put there from running at once; it is no defence against one that was written to get through.
+TRUSTED = {"numba", "numba_cuda", "llvmlite", "cuda", "numpy", "gpunet", "copyreg"}
+TRUSTED_BUILTINS = {"object", "complex", "set", "frozenset", "bytearray", "range", "slice"}
 
 # Distributions that decide what a kernel compiles to, or how it is pickled. A toolkit from elsewhere is known by the
 # version that Numba reports.
@@ -110,7 +122,7 @@ class KernelCache:
         if path is None:
             return None
         try:
-            kernel = pickle.loads(zlib.decompress(path.read_bytes()))
+            kernel = _unpacked(_read(path), path.name)
         except Exception:  # noqa: BLE001 (a damaged file can raise anything, and the kernel can be compiled in any case)
             return None
         counts.loaded += 1
@@ -123,7 +135,7 @@ class KernelCache:
         # Numba refuses with a RuntimeError to pickle a kernel that foreign code is linked to.
         if path is not None and not getattr(kernel, "launch_config_sensitive", False):
             with suppress(OSError, RuntimeError, pickle.PicklingError):
-                _write(path, zlib.compress(pickle.dumps(kernel), level=1))  # 90 % is text; and it gets a checksum
+                _write(path, _packed(kernel, path.name))
 
     def _path(self, signature: Any, target_context: Any) -> Path | None:
         if self._code is None:
@@ -206,6 +218,41 @@ def _version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _packed(kernel: Any, name: str) -> bytes:
+    """With its own name, so that a file that was moved is known. 90 % is text; and it gets a checksum."""
+    return zlib.compress(name.encode() + pickle.dumps(kernel), level=1)
+
+
+def _unpacked(content: bytes, name: str) -> Any:
+    """The kernel of that name. Raises whatever comes of anything else."""
+    unpacking = zlib.decompressobj()
+    packed = unpacking.decompress(content, MOST_BYTES)
+    if not unpacking.eof or unpacking.unused_data or not packed.startswith(name.encode()):
+        raise ValueError(f"{name} is damaged or another kernel's")
+    kernel = _Unpickler(io.BytesIO(packed[len(name.encode()) :])).load()
+    if not hasattr(kernel, "signature"):  # as what Numba has compiled has
+        raise ValueError(f"{name} is no kernel")
+    return kernel
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] in TRUSTED or (module == "builtins" and name in TRUSTED_BUILTINS):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"{module}.{name} is no part of a kernel")
+
+
+def _read(path: Path) -> bytes:
+    """Raises OSError for what is no file, too large, or not to be trusted."""
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0))) as file:
+        facts = os.fstat(file.fileno())
+        if not stat.S_ISREG(facts.st_mode) or facts.st_size > MOST_BYTES:
+            raise OSError(f"{path} is no kernel's file")
+        if hasattr(os, "geteuid") and (facts.st_uid not in (os.geteuid(), 0) or facts.st_mode & stat.S_IWOTH):
+            raise PermissionError(f"{path} may be somebody else's")
+        return file.read(facts.st_size)
 
 
 def _make_folder() -> None:

@@ -39,6 +39,7 @@ MODULES = (
     "softmax_cross_entropy",
     "binary_cross_entropy",
     "squared_error",
+    "clip",
     "optimizers",
     "per_sample_sgd",
     "augment",

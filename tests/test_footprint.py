@@ -53,3 +53,10 @@ def test_footprint_counts_no_batches_where_kernels_gather():
     arguments = {"train_rows": 1000, "epochs": 1, "batch_size": 100}
     gathered = training_footprint(NumpyOps(), layout, **arguments).step
     assert gathered - training_footprint(GatheringOps(), layout, **arguments).step == 100 * 784 * 5
+
+
+def test_footprint_counts_the_best_weights_that_early_stopping_keeps():
+    layout, ops = ParameterLayout((300, 10)), NumpyOps()
+    arguments = {"train_rows": 100, "validation_rows": 10, "epochs": 2, "batch_size": 10}
+    without, kept = (training_footprint(ops, layout, keeps_best=keeps, **arguments) for keeps in (False, True))
+    assert (kept.step, kept.run) == (without.step, without.run + 4 * layout.length)

@@ -12,7 +12,11 @@ from sentences import refused
 
 from gpunet.augmentation import Augmentation
 from gpunet.optimizers import SGD, Adam
-from gpunet.runs import RunConfig, network_sizes, run
+from gpunet.pacing import EarlyStopping
+from gpunet.runs import RunConfig, network_sizes, run, split_rows
+from gpunet.schedules import Cosine, Plateau, Warmup
+
+NEW = ("schedule", "early_stopping", "clip_norm")  # which older files lack
 
 
 def test_config_takes_everything_from_its_experiment():
@@ -40,13 +44,42 @@ def test_config_overrides_fields_but_not_with_none():
 
 @pytest.mark.parametrize(
     "overrides",
-    [{}, {"limit": 100, "hidden": ()}, {"augmentation": Augmentation(10, 2, 0.1, 3)}, {"classes": ("1", "7")}],
+    [
+        {},
+        {"limit": 100, "hidden": ()},
+        {"augmentation": Augmentation(10, 2, 0.1, 3)},
+        {"classes": ("1", "7")},
+        {"schedule": (Warmup(2), Cosine(0.1)), "early_stopping": EarlyStopping(3), "clip_norm": 0.5},
+    ],
     ids=str,
 )
 def test_config_comes_back_from_json(overrides):
     config = RunConfig.from_experiment("binary", "base", **overrides)
     written = json.loads(json.dumps(config.as_json() | {"changed": config.changed}))
     assert RunConfig.from_json(written) == config
+
+
+def test_config_comes_back_from_files_that_know_no_schedules():
+    config = RunConfig.from_experiment("binary", "base")
+    older = {name: value for name, value in config.as_json().items() if name not in NEW}
+    assert len(older) == len(config.as_json()) - len(NEW)
+    assert RunConfig.from_json(older) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "watches"),
+    [
+        ({}, False),
+        ({"schedule": (Cosine(),)}, False),
+        ({"schedule": (Warmup(), Plateau())}, True),
+        ({"early_stopping": EarlyStopping()}, True),
+    ],
+    ids=str,
+)
+def test_split_has_validation_rows_where_training_depends_on_them(overrides, watches):
+    config = RunConfig.from_experiment("binary", "base", **overrides)
+    split = split_rows(config, np.arange(100) % 2, seed=0)
+    assert config.watches_validation == watches and len(split.validation) == (16 if watches else 0)
 
 
 def test_config_takes_an_augmentation_that_changes_nothing_for_none():

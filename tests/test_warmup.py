@@ -48,7 +48,7 @@ def test_warmup_compiles_what_a_run_launches(launched, compiled, monkeypatch, ta
     launched.clear()
     config = RunConfig.from_experiment(task, exp, backend="sim", epochs=2)
     all_classes = RunConfig.from_experiment("multiclass", "base")
-    monkeypatch.setattr("gpunet.runs.load_data", lambda source: _blank_images(all_classes))
+    monkeypatch.setattr("gpunet.runs.load_data", lambda source, **options: _blank_images(all_classes))
     run(config)
     assert launched == ahead
     names = {kernel.fn.__name__ for kernel, _ in ahead}

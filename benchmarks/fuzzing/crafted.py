@@ -153,7 +153,10 @@ def planted_program(marker: Path) -> tuple[Crafted, ...]:
         + os.fsencode(marker)
         + b") (w) file closefile\nshowpage\n%%EOF\n"
     )
-    return (lambda rng: script, lambda rng: b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, len(script)) + bytes(20) + script)
+    return (
+        lambda rng: script,
+        lambda rng: b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, len(script)) + bytes(20) + script,
+    )
 
 
 # Text

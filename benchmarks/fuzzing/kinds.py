@@ -17,14 +17,15 @@ from random import Random
 from typing import Any
 
 import numpy as np
+
 from fuzzing import crafted
 from fuzzing.mutations import damaged, damaged_json, damaged_safetensors, occupy
-
 from gpunet import MLP, load_data, save_model
 from gpunet.data import read_images_for_prediction
 
 LOADED, MADE_AGAIN = "loaded", "made again"
 CLASSES = tuple("0123456789")
+FOREIGN = (".dds", ".pcx", ".sgi", ".im")  # formats that Pillow reads and gpunet does not
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,15 @@ class Kind:
     crafted: tuple[crafted.Crafted, ...] = ()
     aware: tuple[Callable[[Random, bytes], bytes], ...] = ()
 
-    def lay(self, folder: Path, rng: Random) -> tuple[str, str]:
-        """Put the files there, one of them damaged. Returns its path, and what was done to it."""
+    def lay(self, folder: Path) -> None:
+        """Put the sound files there, and take away all others."""
         shutil.rmtree(folder, ignore_errors=True)
         for name, content in self.files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
+
+    def damage(self, folder: Path, rng: Random) -> tuple[str, str]:
+        """Damage one of the files. Returns its path, and what was done to it."""
         target = rng.choice(self.targets)
         return target, self._damage(folder / target, rng)
 
@@ -127,6 +131,23 @@ def cache(scratch: Path, marker: Path) -> Kind:
     return Kind(files, tuple(files), read, (*crafted.planted_arrays(marker), crafted.odd_archive))
 
 
+def npy_folder(scratch: Path, marker: Path) -> Kind:
+    """A folder with images.npy and labels.npy."""
+    files = {}
+    for name, images in (("bytes", _images()), ("floats", (_images() / 255).astype(np.float32).reshape(-1, 28, 28))):
+        files[f"{name}/images.npy"] = crafted.npy(images)
+        files[f"{name}/labels.npy"] = crafted.npy(np.array(list("0123456789") * 2))
+
+    def read(folder: Path, target: str) -> str:
+        dataset = load_data(str((folder / target).parent))
+        images = dataset.images
+        assert images.dtype.kind in "uf" and images.shape == (len(dataset.labels), 784)
+        assert images.dtype == np.uint8 or images.min() >= 0 and images.max() <= 1
+        return LOADED
+
+    return Kind(files, tuple(files), read, (crafted.odd_array, *crafted.planted_arrays(marker)[-2:]))
+
+
 # Images
 
 
@@ -197,7 +218,7 @@ def images(scratch: Path, marker: Path) -> Kind:
         crafted.promising_picture,
         crafted.promising_picture,
     )
-    return Kind(files, tuple(files), read, harm)
+    return Kind(files, tuple(name for name in files if not name.endswith(FOREIGN)), read, harm)
 
 
 def folder(scratch: Path, marker: Path) -> Kind:
@@ -417,6 +438,7 @@ def _signature(loop: Callable[..., Any], function: Callable[..., None]) -> Any:
 
 KINDS: dict[str, Callable[[Path, Path], Kind]] = {
     "arrays": arrays,
+    "npy": npy_folder,
     "cache": cache,
     "images": images,
     "folder": folder,

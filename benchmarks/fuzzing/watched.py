@@ -13,10 +13,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 MEMORY = 1 << 30  # bytes beyond what the process has when it begins to read
 PREPARATION = 300  # seconds at most until the first file is read
@@ -72,22 +73,22 @@ def read_files(kind: str, numbers: range, seed: int, limit: float, keep: Path | 
 
 
 def _read_all(pipe: Connection, kind: str, start: int, stop: int, seed: int, keep: Path | None) -> None:
-    from fuzzing.kinds import KINDS
-
     os.environ["GPUNET_OFFLINE"] = "1"
     warnings.simplefilter("ignore")  # of NumPy about metadata, of Pillow about tags
     with tempfile.TemporaryDirectory(prefix="gpunet-fuzz-") as scratch:
         folder, marker = Path(scratch, "files"), Path(scratch, "executed")
-        made = KINDS[kind](Path(scratch), marker)
-        made.lay(folder, Random(0))  # what is imported on the way is no file's memory
-        for target in made.targets:
-            made.lay(folder, Random(0))
-            (folder / target).write_bytes(made.files[target])
+        made = _kind(kind)(Path(scratch), marker)
+        for target in made.targets:  # what is imported on the way is no file's memory
+            made.lay(folder)
+            outcome = _read(made.read, folder, target)
+            if outcome[0] != "loaded":
+                raise RuntimeError(f"{target} of the kind {kind} is sound and yet {outcome}")
         pipe.send("ready")
         began_with = _limit_memory()
         for number in range(start, stop):
             rng = Random(f"{seed} {kind} {number}")
-            target, what = made.lay(folder, rng)
+            made.lay(folder)
+            target, what = made.damage(folder, rng)
             began = time.perf_counter()
             name, said = _read(made.read, folder, target)
             seconds = time.perf_counter() - began
@@ -96,9 +97,18 @@ def _read_all(pipe: Connection, kind: str, start: int, stop: int, seed: int, kee
                 marker.rmdir() if marker.is_dir() else marker.unlink()
             if name not in GOOD and keep is not None and (folder / target).is_file():
                 keep.mkdir(parents=True, exist_ok=True)
-                (keep / f"{kind}-{number}-{Path(target).name}").write_bytes((folder / target).read_bytes()[: 1 << 26])
+                with open(folder / target, "rb") as file:
+                    (keep / f"{kind}-{number}-{Path(target).name}").write_bytes(file.read(1 << 24))
             megabytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - began_with) / 1024
             pipe.send((name, f"{target}, {what}: {said}", seconds, megabytes))
+
+
+def _kind(name: str) -> Any:
+    """The maker of a kind: one of those here, or that of another module, "module:function"."""
+    module, _, function = name.rpartition(":")
+    if module:
+        return getattr(import_module(module), function)
+    return import_module("fuzzing.kinds").KINDS[name]
 
 
 def _limit_memory() -> int:
@@ -129,7 +139,7 @@ def _read(read, folder: Path, target: str) -> tuple[str, str]:
 
 
 def _judged(sentence: str) -> tuple[str, str]:
-    if "\n" in sentence or sentence.endswith(".") or "Traceback" in sentence or not sentence.isascii() and not sentence.isprintable():
+    if "\n" in sentence or sentence.endswith(".") or "Traceback" in sentence:
         return "no sentence", sentence[:300]
     if len(sentence) > LONGEST_SENTENCE:
         return "endless sentence", f"{len(sentence):,} characters: {sentence[:200]}"

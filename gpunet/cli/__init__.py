@@ -8,8 +8,9 @@ needs it inside `run`, so that --help answers at once.
     messages.py    one line on stderr
     interrupts.py  Ctrl-C, wherever it strikes
 
-Exit statuses: 0 done; 1 the machine's fault (disk full, memory exhausted, output closed); 2 unusable input, one
-sentence on stderr; 130 interrupted by Ctrl-C. Anything else that goes wrong is a bug and keeps its traceback.
+Exit statuses: 0 done; 1 the machine's fault (disk full, memory exhausted, device lost, output closed); 2 unusable
+input, one sentence on stderr; 130 interrupted by Ctrl-C. Anything else that goes wrong is a bug and keeps its
+traceback.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,9 +34,17 @@ def results_folder(out: str | None, root: Path, make: Callable[[Path], Path]) ->
 
 
 def _refuse_if_used(folder: Path) -> None:
+    from gpunet.resume_folder import TEMPORARY, is_unfinished
+
     try:
-        used = bool(os.listdir(folder))
+        # What begins so is left of a run that was killed before it had begun.
+        used = any(not name.startswith(TEMPORARY) for name in os.listdir(folder))
     except OSError:
         return  # not there yet, or else ensure_writable says what is wrong with it
+    if is_unfinished(folder):
+        raise InputError(
+            f"the folder {folder} holds an unfinished run: `gpunet train --resume {shlex.quote(str(folder))}` goes on "
+            "with it, and --out names another"
+        )
     if used:
         raise InputError(f"the folder {folder} is not empty and nothing in it is overwritten: name another with --out")

@@ -36,6 +36,16 @@ def whole_number(text: str) -> int:
     return number
 
 
+def memory_size(text: str) -> int:
+    """An option's value as bytes, from a size such as 512MB."""
+    from gpunet.memory_limit import byte_count
+
+    try:
+        return byte_count(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def number(text: str) -> float:
     """An option's value as a float, which may be NaN or infinite: the configuration refuses these by name."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -11,17 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpunet.augmentation import Augmentation
 from gpunet.cli import INTERRUPTED
+from gpunet.cli.course_options import LOGS, add_course_options, add_log_options, check_logs, course_changes, opened_logs
 from gpunet.cli.folders import results_folder
-from gpunet.cli.messages import fail
-from gpunet.cli.parser import Parser, number, whole_number
+from gpunet.cli.messages import fail, note
+from gpunet.cli.parser import Parser, memory_size, number, whole_number
 from gpunet.errors import InputError
-from gpunet.experiments import BEYOND, EXPERIMENTS, Experiment
+from gpunet.experiments import BEYOND, EXPERIMENTS, Experiment, find_experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gpunet.data import Dataset, Split
     from gpunet.network import MLP
+    from gpunet.resume_folder import Order, UnfinishedRun
     from gpunet.runs import RunConfig, RunResult
     from gpunet.seed_runs import SeedsResult
 
@@ -42,6 +45,7 @@ CHANGEABLE = (
     "weight_decay",
     "seed",
 )
+BESIDE_RESUME = ("resume", "checkpoint_every", "max_memory", "quiet", "prog", *LOGS)  # all else is as the run was begun
 
 
 def make_parser(prog: str) -> Parser:
@@ -57,7 +61,15 @@ def make_parser(prog: str) -> Parser:
         "--data",
         metavar="SOURCE",
         help="signs (the reports' file, fetched once), synthetic (drawn hands), mnist5k (MNIST digits), a .npz file, "
-        "a folder with one sub-folder of images a class, or auto (default): signs, or else synthetic",
+        "a folder with one sub-folder of images a class, a folder with images.npy and labels.npy, which may be larger "
+        "than memory, or auto (default): signs, or else synthetic",
+    )
+    what.add_argument(
+        "--max-memory",
+        type=memory_size,
+        metavar="SIZE",
+        help="what the images and the work on them may take of memory, such as 512MB: images.npy is read a batch at a "
+        "time where it is larger, with the same result (default: half of what is free)",
     )
     what.add_argument("--limit", type=whole_number, metavar="N", help="take only N images, the classes balanced")
     what.add_argument(
@@ -109,6 +121,8 @@ def make_parser(prog: str) -> Parser:
         help="train on the images as they are, where the experiment would change them",
     )
 
+    add_course_options(how)
+
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out", metavar="FOLDER", help="new or empty folder for the results (default: runs/<task>-<exp>-<time>)"
@@ -120,6 +134,20 @@ def make_parser(prog: str) -> Parser:
         help="with --seeds: whose network to save (default: that of the best validation accuracy, or without "
         "validation of the lowest training loss)",
     )
+    output.add_argument(
+        "--checkpoint-every",
+        type=whole_number,
+        metavar="N",
+        help="keep the run every N epochs, so that it can be resumed whatever becomes of it; 0: never (default: about "
+        "once a minute)",
+    )
+    output.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="go on with the run in this folder, which was killed, interrupted or lost its device, from where it was "
+        "last kept; it ends as if nothing had happened",
+    )
+    add_log_options(output)
     output.add_argument("--quiet", action="store_true", help="print nothing but errors")
     return parser
 
@@ -128,31 +156,95 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
     from gpunet.reporting.artifacts import default_run_folder
+    from gpunet.resume_folder import begun, taken_up
+
+    if arguments.checkpoint_every is not None and arguments.checkpoint_every < 0:
+        raise InputError(f"--checkpoint-every must be a whole number of epochs, not {arguments.checkpoint_every}")
+    console = Console(markup=False, highlight=False, emoji=False, quiet=arguments.quiet)
+    check_logs(arguments)
+    logs = partial(opened_logs, arguments)
+    if arguments.resume is not None:
+        _refuse_beside_resume(arguments)
+        changes = {"checkpoint_every": arguments.checkpoint_every, "max_memory": arguments.max_memory}
+        with taken_up(Path(os.path.expanduser(arguments.resume)), **changes) as unfinished:
+            return _carry_out(unfinished, arguments.prog, console, logs)
+    order = _order(arguments)
+    with (
+        results_folder(arguments.out, RUNS, partial(default_run_folder, order.config)) as folder,
+        begun(folder, order) as unfinished,
+    ):
+        return _carry_out(unfinished, arguments.prog, console, logs)
+
+
+def _order(arguments: argparse.Namespace) -> Order:
+    """What is asked for."""
+    from gpunet.resume_folder import Order
     from gpunet.runs import RunConfig
 
     exp = DEFAULT_EXPERIMENT.get(arguments.task, "") if arguments.exp is None else arguments.exp
     changes = {name: _as_field(getattr(arguments, name)) for name in CHANGEABLE}
     augmentation = None if arguments.augment is None else Augmentation(*arguments.augment)
+    changes |= course_changes(arguments, find_experiment(arguments.task, exp).schedule)
     config = RunConfig.from_experiment(arguments.task, exp, **changes, augmentation=augmentation)
-    if arguments.keep is not None and arguments.seeds in (None, 1):
+    one_seed = arguments.seeds in (None, 1)
+    if arguments.keep is not None and one_seed:
         raise InputError("--keep says which of many networks to save: give their number with --seeds")
-    console = Console(markup=False, highlight=False, emoji=False, quiet=arguments.quiet)
-    kind = _one_seed() if arguments.seeds in (None, 1) else _many_seeds(arguments.seeds, arguments.keep)
-    with results_folder(arguments.out, RUNS, partial(default_run_folder, config)) as folder:
-        result = _train(config, kind, console)
-        if result.history.interrupted:
-            text = "Interrupted: judging and keeping what was learnt (Ctrl-C again gives it up)."
-            _say(console, text, style="bold yellow")
-        try:
-            kind.write(result, folder)
-        except KeyboardInterrupt:
-            return fail(
-                arguments.prog,
-                f"interrupted while the results were written: they are incomplete in {folder}",
-                INTERRUPTED,
-            )
+    if arguments.max_memory is not None and not one_seed:
+        raise InputError("--max-memory is for a run of one seed: leave out --seeds, or --max-memory")
+    seeds = None if one_seed else arguments.seeds
+    return Order(config, seeds, arguments.keep, arguments.max_memory, arguments.checkpoint_every)
+
+
+def _refuse_beside_resume(arguments: argparse.Namespace) -> None:
+    usual = make_parser(arguments.prog)
+    for name, value in vars(arguments).items():
+        if name not in BESIDE_RESUME and value != usual.get_default(name):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"--resume goes on with a run as it was begun: leave out {option}, or begin another run")
+
+
+def _carry_out(unfinished: UnfinishedRun, prog: str, console: Console, logs: Callable[[Path], Any]) -> int:
+    """Train from where the run is, keep what comes of it in its folder, and return the exit status. logs: from the
+    folder to a context manager that gives the `on_epoch` of the logs, or None."""
+    order, folder = unfinished.order, unfinished.folder
+    kind = _one_seed(order.max_memory) if order.seeds is None else _many_seeds(order.seeds, order.keep)
+    try:
+        with logs(folder) as log:
+            result = _train(unfinished, kind, console, log)
+    except Exception as error:  # noqa: BLE001 (what a driver raises has many names)
+        return _fail_in_training(error, unfinished, prog)
+    if result.history.interrupted:
+        text = "Interrupted: judging and keeping what was learnt (Ctrl-C again gives it up)."
+        _say(console, text, style="bold yellow")
+    try:
+        kind.write(result, folder)
+    except KeyboardInterrupt:
+        text = f"interrupted while the results were written: they are incomplete in {folder}, and {unfinished.advice}"
+        return fail(prog, text, INTERRUPTED)
+    except InputError as error:
+        if not unfinished.can_go_on:
+            raise
+        raise InputError(f"{error}; or mend that, and {unfinished.advice}") from error
+    unfinished.is_finished = not (result.history.interrupted and unfinished.can_go_on)
     kind.summarize(console, result, folder)
+    if not unfinished.is_finished:
+        _say(console, f"To finish it: {unfinished.advice}.")
+    failures = 0 if unfinished.checkpoints is None else unfinished.checkpoints.failures
+    if failures:
+        _say(console, f"{failures} of its checkpoints could not be written; its results are complete all the same.")
     return INTERRUPTED if result.history.interrupted else 0
+
+
+def _fail_in_training(error: Exception, unfinished: UnfinishedRun, prog: str) -> int:
+    """One sentence if it was the device that failed; else the error goes on, after a word on how the run can."""
+    from gpunet.ops.backend import device_failure
+
+    failure = device_failure(error)
+    if failure is not None:
+        return fail(prog, f"the device failed in the middle of the run ({failure}): {unfinished.advice}", 1)
+    if unfinished.can_go_on and not isinstance(error, InputError):
+        note(prog, unfinished.advice)
+    raise error
 
 
 class _Kind(NamedTuple):
@@ -165,13 +257,13 @@ class _Kind(NamedTuple):
     summarize: Callable[..., None]
 
 
-def _one_seed() -> _Kind:
+def _one_seed(max_memory: int | None) -> _Kind:
     from gpunet.reporting.artifacts import write_artifacts
     from gpunet.reporting.progress import progress
     from gpunet.reporting.summary import print_summary
     from gpunet.runs import run as run_experiment
 
-    return _Kind(progress, run_experiment, write_artifacts, print_summary)
+    return _Kind(progress, partial(run_experiment, max_memory=max_memory), write_artifacts, print_summary)
 
 
 def _many_seeds(count: int, keep: int | None) -> _Kind:
@@ -184,14 +276,20 @@ def _many_seeds(count: int, keep: int | None) -> _Kind:
     return _Kind(partial(seeds_progress, count), run_all, write_seeds_artifacts, print_seeds_summary)
 
 
-def _train(config: RunConfig, kind: _Kind, console: Console) -> RunResult | SeedsResult:
-    """Run it; unless the console is quiet, show what begins and how it goes."""
+def _train(
+    unfinished: UnfinishedRun, kind: _Kind, console: Console, log: Callable[..., Any] | None
+) -> RunResult | SeedsResult:
+    """Run it; unless the console is quiet, show what begins and how it goes. log: called as epochs end, besides."""
     from rich.text import Text
 
+    from gpunet.logs import in_turn
     from gpunet.reporting.facts import clean
 
+    config, checkpoints = unfinished.order.config, unfinished.checkpoints
     if console.quiet:
-        return kind.run(config)
+        return kind.run(config, checkpoints=checkpoints, on_epoch=log)
+    if checkpoints is not None:
+        checkpoints.on_resume = lambda epoch: _say(console, f"goes on after epoch {epoch} of {config.epochs}")
     with ExitStack() as stack:
         # As Text, since status would take brackets in a path for markup, whatever the console was told.
         loading = stack.enter_context(console.status(Text(f"Loading the data set {clean(config.data)} ...")))
@@ -203,11 +301,13 @@ def _train(config: RunConfig, kind: _Kind, console: Console) -> RunResult | Seed
             _announce(config, dataset, split, network, backend, console)
             show = stack.enter_context(kind.progress(config.epochs, console))
 
-        return kind.run(config, on_start=on_start, on_epoch=lambda *report: show(*report))
+        run = partial(kind.run, config, checkpoints=checkpoints)
+        return run(on_start=on_start, on_epoch=in_turn(lambda *report: show(*report), log))
 
 
 def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, backend: str, console: Console) -> None:
     """Say what is about to be trained, and on what: loudly if on drawn images."""
+    from gpunet.memory_limit import size_text
     from gpunet.reporting.facts import clean, is_drawn
 
     layers = "-".join(map(str, network.sizes)) + (f" {config.activation}" if config.hidden else "")
@@ -219,8 +319,16 @@ def _announce(config: RunConfig, dataset: Dataset, split: Split, network: MLP, b
     parts = {"to train": split.train, "to validate": split.validation, "to test": split.test}
     _say(console, f"data: {clean(dataset.source)}, {sum(map(len, parts.values())):,} images of {classes}")
     _say(console, "      " + ", ".join(f"{len(rows):,} {purpose}" for purpose, rows in parts.items() if len(rows)))
+    if dataset.is_streamed:
+        _say(console, f"      read from their file a batch at a time: {size_text(dataset.images.nbytes)}")
     if config.augmentation is not None:
         _say(console, f"      changed anew in each epoch: {config.augmentation}")
+    if config.schedule:
+        _say(console, f"learning rate: {', '.join(map(str, config.schedule))}")
+    if config.clip_norm is not None:
+        _say(console, f"gradients: no longer than {config.clip_norm:g}")
+    if config.early_stopping is not None:
+        _say(console, f"stops early: {config.early_stopping}")
     if is_drawn(dataset):
         _say(console, f"NOTE: {clean(dataset.note)}", style="bold yellow")
 

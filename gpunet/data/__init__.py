@@ -7,6 +7,8 @@
     synthetic.py   drawn hands
     files.py       .npz and .npy files, read safely
     folder.py      a folder with one sub-folder of images for each class
+    npy_folder.py  a folder with images.npy and labels.npy, of any size
+    streamed.py    images that stay in their file, read a batch at a time
     images.py      one image file to 28 x 28 grey; whatever a prediction is asked for
     arrays.py      arrays as people save them to pixels and labels, or the reason why not
     naming.py      the order of class and file names
@@ -21,6 +23,7 @@ from gpunet.data.dataset import IMAGE_SIDE, PIXELS, Dataset
 from gpunet.data.images import read_image, read_images_for_prediction
 from gpunet.data.sources import SOURCES, load_data
 from gpunet.data.split import Split, stratified_split
+from gpunet.data.streamed import StreamedImages
 from gpunet.data.subset import choose_classes, limit_images
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "SOURCES",
     "Dataset",
     "Split",
+    "StreamedImages",
     "choose_classes",
     "limit_images",
     "load_data",

@@ -71,6 +71,8 @@ def to_classes(labels: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, .
         raise InputError(f"{where} has labels of type {labels.dtype}, but they must be strings or whole numbers")
     if kind == "f" and not (np.isfinite(labels) & (labels == np.floor(labels))).all():
         raise InputError(f"{where} has labels that are NaN, infinite or fractions, but they must name classes")
+    if kind == "U" and labels.dtype.itemsize and not _is_text(labels):
+        raise InputError(f"{where} has labels that are no text, so that the file is damaged or was written wrongly")
     values, indices = np.unique(labels, return_inverse=True)
     try:
         names = [_class_name(value) for value in values]
@@ -84,6 +86,12 @@ def to_classes(labels: np.ndarray, where: str) -> tuple[np.ndarray, tuple[str, .
     place = {name: index for index, name in enumerate(class_names)}
     to_sorted = np.array([place[name] for name in names], dtype=np.int64)
     return to_sorted[indices], tuple(class_names)
+
+
+def _is_text(labels: np.ndarray) -> bool:
+    """Whether strings ``[N]`` are of characters that there are: NumPy's are 32-bit numbers, which may be any."""
+    codes = np.ascontiguousarray(labels).view(labels.dtype.byteorder.replace("|", "=") + "u4")
+    return not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes <= 0xDFFF))).any()
 
 
 def _class_name(value: np.generic) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,9 @@ import numpy as np
 
 from gpunet.data.files import load_npz
 from gpunet.errors import InputError
+
+UNFINISHED = ".unfinished-"  # how the names of temporary folders begin
+ABANDONED = 3600  # seconds after which a temporary folder is one of a process that was killed
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +54,11 @@ def cached_arrays(name: str, make: Callable[[], tuple[np.ndarray, np.ndarray]]) 
 def _save_npz(path: Path, images: np.ndarray, labels: np.ndarray) -> None:
     """Write the file so that other processes see it complete or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in path.parent.glob(f"{UNFINISHED}*"):
+        if time.time() - folder.stat().st_mtime > ABANDONED:
+            shutil.rmtree(folder, ignore_errors=True)
     # A temporary folder, because a temporary file would keep its private permissions, and caches are shared.
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=UNFINISHED) as folder:
         complete = Path(folder) / path.name
         np.savez_compressed(complete, dataset=images, labels=labels)
         os.replace(complete, path)

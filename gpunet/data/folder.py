@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from gpunet.data.dataset import Dataset
-from gpunet.data.images import read_image
+from gpunet.data.images import read_image, readable_formats
 from gpunet.data.naming import sort_names
 from gpunet.errors import InputError
 
@@ -65,6 +65,5 @@ def _visible(folder: Path, is_wanted: Callable[[str], bool]) -> list[str]:
 def _image_extensions() -> set[str]:
     from PIL import Image
 
-    # registered_extensions() loads all of Pillow's plug-ins; some of them can only write.
-    extensions = Image.registered_extensions()
-    return {extension for extension, file_format in extensions.items() if file_format in Image.OPEN}
+    formats = readable_formats()
+    return {extension for extension, file_format in Image.registered_extensions().items() if file_format in formats}

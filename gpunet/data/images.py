@@ -1,8 +1,10 @@
-"""One image file of any format to 28 x 28 grey pixels; and whatever file a prediction is asked for."""
+"""One image file to 28 x 28 grey pixels; and whatever file a prediction is asked for."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,7 @@ import numpy as np
 
 from gpunet.data.arrays import to_uint8
 from gpunet.data.dataset import IMAGE_SIDE, PIXELS
-from gpunet.data.files import check_file, npy_array, npz_array, npz_names
+from gpunet.data.files import NpzFile, check_file, npy_array
 from gpunet.data.naming import listed
 from gpunet.errors import InputError
 
@@ -19,13 +21,19 @@ if TYPE_CHECKING:
 
 SIZE = (IMAGE_SIDE, IMAGE_SIDE)
 
+# Of all formats that Pillow reads those that people keep pictures in. The others are many decoders that hardly anybody
+# looks after, and one of them, EPS, is handed to an interpreter and run.
+FORMATS = ("PNG", "JPEG", "MPO", "GIF", "BMP", "TIFF", "WEBP", "AVIF", "PPM", "JPEG2000", "TGA", "ICO")
+
+PIXELS_AT_A_TIME = 1 << 20  # of a large image on its way to grey, so that one that is safe to open is safe to convert
+
 
 def read_image(path: str | Path) -> tuple[np.ndarray, tuple[int, int] | None]:
     """An image file as uint8 ``[784]``, and the (width, height) that it was resized from, or None if it was 28 x 28.
 
-    Any format that Pillow reads. The camera's orientation (EXIF) is honoured, transparent parts become black, colours
-    grey; 16-bit and float pixels are brought to 0..255. Another size is fitted into 28 x 28, its proportions kept, on
-    black.
+    Of a format in `FORMATS`, if Pillow was built with it. The camera's orientation (EXIF) is honoured, transparent
+    parts become black, colours grey; 16-bit and float pixels are brought to 0..255. Another size is fitted into 28 x
+    28, its proportions kept, on black.
     Raises InputError, naming the file, if it is missing, unreadable or has more pixels than Pillow thinks safe.
     """
     from PIL import Image, ImageOps
@@ -36,15 +44,26 @@ def read_image(path: str | Path) -> tuple[np.ndarray, tuple[int, int] | None]:
             # Damaged metadata is of no interest here. Too many pixels is, and Pillow only warns up to twice its limit.
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
-                image = _to_grey(ImageOps.exif_transpose(opened), opened.format)
+            with Image.open(path, formats=readable_formats()) as opened:
+                file_format = opened.format
+                ImageOps.exif_transpose(opened, in_place=True)
+                image = _to_grey(opened, file_format)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(f"{path} is too large: an image may have {Image.MAX_IMAGE_PIXELS:,} pixels at most") from error
     except Exception as error:  # Pillow's decoders raise many types on damaged files
         raise InputError(
-            f"{path} cannot be read as an image: it is damaged, truncated or of a kind that Pillow does not read"
+            f"{path} cannot be read as an image: it is damaged, truncated or none of {', '.join(readable_formats())}"
         ) from error
     return _fit(image), None if image.size == SIZE else image.size
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Those of `FORMATS` that this Pillow reads."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 def read_images_for_prediction(path: str | Path) -> tuple[np.ndarray, list[str]]:
@@ -79,14 +98,13 @@ def read_images_for_prediction(path: str | Path) -> tuple[np.ndarray, list[str]]
 
 
 def _npz_array_for_prediction(path: Path) -> np.ndarray:
-    names = npz_names(path)
-    if "dataset" in names:
-        return npz_array(path, "dataset")
-    if len(names) != 1:
-        raise InputError(
-            f"{path} must hold an array 'dataset' or one array only; the arrays in it are {listed(names) or 'none'}"
-        )
-    return npz_array(path, names[0])
+    with NpzFile(path) as file:
+        if "dataset" in file.names:
+            return file.array("dataset")
+        if len(file.names) != 1:
+            found = listed(file.names) or "none"
+            raise InputError(f"{path} must hold an array 'dataset' or one array only; the arrays in it are {found}")
+        return file.array(file.names[0])
 
 
 def _as_pictures(values: np.ndarray, where: str) -> np.ndarray:
@@ -114,24 +132,56 @@ def _resize_note(path: Path, size: tuple[int, int]) -> str:
 
 def _to_grey(image: Image.Image, file_format: str | None) -> Image.Image:
     """The image in Pillow's mode L: one byte a pixel."""
-    from PIL import Image
-
     if image.mode[0] in "IF":  # I;16, I;16B, I (32-bit integers), F (floats): convert("L") would only clip them at 255
         # A PNG or PGM file that Pillow opens as 32-bit integers held 16-bit ones.
         sixteen_bits = image.mode.startswith("I;16") or file_format in ("PNG", "PPM")
-        return Image.fromarray(_deep_to_uint8(np.asarray(image, dtype=np.float64), sixteen_bits))
+        low, high = (0, 65535) if sixteen_bits else _range(image)
+        return _by_strips(image, lambda strip: _deep_to_grey(strip, sixteen_bits, low, high))
     if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+        return _by_strips(image, _on_black)
     # By way of RGB, because Pillow has no direct path to grey from every mode (CMYK, palettes, YCbCr).
-    return image if image.mode == "L" else image.convert("RGB").convert("L")
+    return image if image.mode == "L" else _by_strips(image, lambda strip: strip.convert("RGB").convert("L"))
 
 
-def _deep_to_uint8(values: np.ndarray, sixteen_bits: bool) -> np.ndarray:
-    """Grey values of more than 8 bits, float64 ``[h, w]``, as uint8: by the range of their type where that is known."""
-    if not np.isfinite(values).all():
+def _by_strips(image: Image.Image, to_grey: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """What to_grey makes of the image, a few rows at a time."""
+    from PIL import Image
+
+    width, height = image.size
+    rows = max(1, PIXELS_AT_A_TIME // width)
+    if rows >= height:
+        return to_grey(image)
+    grey = Image.new("L", image.size)
+    for top in range(0, height, rows):
+        grey.paste(to_grey(image.crop((0, top, width, min(top + rows, height)))), (0, top))
+    return grey
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("RGB").convert("L")
+
+
+def _deep_to_grey(image: Image.Image, sixteen_bits: bool, low: float, high: float) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(_deep_to_uint8(np.asarray(image, dtype=np.float64), sixteen_bits, low, high))
+
+
+def _range(image: Image.Image) -> tuple[float, float]:
+    """Its smallest and its largest value. Raises ValueError for one that is no number."""
+    values = np.asarray(image)
+    low, high = float(values.min()), float(values.max())  # NaN if any is
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError("pixels that are NaN or infinite")
-    low, high = values.min(), values.max()
+    return low, high
+
+
+def _deep_to_uint8(values: np.ndarray, sixteen_bits: bool, low: float, high: float) -> np.ndarray:
+    """Grey values of more than 8 bits, float64 ``[h, w]``, as uint8: by the range of their type where that is known,
+    else by that of the whole image, low to high."""
     if sixteen_bits:
         values = values / 257  # 65535 / 255
     elif low >= 0 and high <= 1:

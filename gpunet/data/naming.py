@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable
 
 
@@ -26,8 +27,17 @@ def _natural_key(name: str) -> tuple:
     return texts, name
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 100  # characters: no name that a person has given, but what a damaged file calls one
+
+
+def quoted(name: str) -> str:
+    """The name quoted, for an error sentence; the middle of a very long one left out."""
+    return _SHORT.repr(name)
+
+
 def listed(names: Iterable[str], most: int = 20) -> str:
     """The names quoted and separated by commas, for an error sentence; of a long list the first `most`."""
     names = list(names)
-    text = ", ".join(repr(name) for name in names[:most])
+    text = ", ".join(quoted(name) for name in names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,11 @@ from gpunet.data import Dataset, limit_images
 from gpunet.data.signs import cached_path
 from gpunet.data.split import Split
 from gpunet.errors import InputError
+from gpunet.regular_file import read_regular
 from gpunet.runs import RunConfig, load_classes, split_rows
 
 METRICS_FILE = "metrics.json"
+MOST_BYTES = 64 * 1024**2  # of that; one of a thousand seeds has a few
 MISREAD_SHARE = 4  # one in so many examples is a misread one, where there are any
 
 
@@ -37,7 +40,7 @@ def run_examples(model: SavedModel, folder: Path, count: int) -> Examples:
     dataset, split = _run_data(model, folder / METRICS_FILE)
     labels = dataset.labels[split.test]
     rows = _choose(labels, model.network.predict(dataset.images[split.test]), count)
-    return Examples(dataset.images[split.test[rows]], labels[rows])
+    return Examples(dataset.grey(split.test[rows]), labels[rows])
 
 
 def _run_data(model: SavedModel, path: Path) -> tuple[Dataset, Split]:
@@ -55,20 +58,29 @@ def _run_data(model: SavedModel, path: Path) -> tuple[Dataset, Split]:
 def _run_config(path: Path) -> tuple[RunConfig, str]:
     """What decides a run's data and split, and the hash of the data."""
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(read_regular(path, MOST_BYTES))
         config, data = facts["config"], facts["data"]
+        classes = config["classes"]
         chosen = {
-            "data": data["source"],  # what came of `auto`
-            "limit": config["limit"],
-            "classes": config["classes"] and tuple(config["classes"]),
+            "data": _a(str, data["source"]),  # what came of `auto`
+            "limit": None if config["limit"] is None else _a(int, config["limit"]),
+            "classes": None if classes is None else tuple(_a(str, name) for name in _a(list, classes)),
             # Of a run with many seeds the model is that of one.
-            "seed": facts["kept"]["seed"] if "kept" in facts else config["seed"],
+            "seed": _a(int, facts["kept"]["seed"] if "kept" in facts else config["seed"]),
         }
-        return RunConfig.from_experiment(config["task"], config["exp"], **chosen), str(data["sha256"])
+        task, experiment = _a(str, config["task"]), _a(str, config["exp"])
+        return RunConfig.from_experiment(task, experiment, **chosen), _a(str, data["sha256"])
     except FileNotFoundError:
         raise InputError(f"there is no {path}, which says what the run's data was") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read, so that the run's data is not known") from error
+
+
+def _a(kind: type, value: Any) -> Any:
+    """The value, which a file must hold as one of this kind. Raises TypeError."""
+    if type(value) is not kind:  # True is no whole number here
+        raise TypeError(f"{kind.__name__} needed")
+    return value
 
 
 def _choose(labels: np.ndarray, predictions: np.ndarray, count: int) -> np.ndarray:

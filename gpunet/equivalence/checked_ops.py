@@ -14,6 +14,7 @@ from gpunet.equivalence.tolerances import (
     EPS,
     FLOAT32,
     TINY,
+    clip_bounds,
     dense_backward_bound,
     dense_forward_bound,
     dense_gradient_bounds,
@@ -216,6 +217,17 @@ class CheckedOps:
             data = self._data_set(batch), rows, batch.scale
             shares = None if batch.shares is None else self._float64(batch.shares)
             self._judge(StepSeen(self._step(step), *data, dropouts, before, after, self._row_loss, shares))
+
+    def clip_gradient(self, gradient: Any, max_norm: float, norms: Any) -> None:
+        expected, expected_norms = self._float64(gradient), np.empty(len(gradient))
+        self.ops.clip_gradient(gradient, max_norm, norms)
+        self._exact.clip_gradient(expected, float(np.float32(max_norm)), expected_norms)
+        norm_bound, bound = clip_bounds(expected, expected_norms)
+        errors = {
+            "norms": in_units(self._host(norms), expected_norms, norm_bound),
+            "gradient": in_units(self._host(gradient), expected, bound),
+        }
+        self.findings.add("clip_gradient", "all layers", _shapes(expected), errors)
 
     def adam(self, state: OptimizerState, step: Step) -> None:
         self._update("adam", state, step)

@@ -181,11 +181,13 @@ def _trained(network: MLP, run: Callable[[MLP], History]) -> _Trained:
 
 
 def _unfused_operations(network: MLP, images: np.ndarray, labels: np.ndarray, optimizer: Optimizer) -> None:
-    """What training fuses, once on its own: each layer's forward and backward pass, the loss, the gradient, and two
-    steps of the optimizer with it."""
+    """What training fuses, once on its own: each layer's forward and backward pass, the loss, the gradient, which is
+    clipped, and two steps of the optimizer with it."""
     network.forward(images)
     network.backward(labels)
     ops = network.ops
+    norms = np.linalg.norm(ops.to_host(network.gradient).astype(np.float64), axis=1)
+    ops.clip_gradient(network.gradient, float(np.median(norms)) / 2 or 1.0, ops.zeros(len(norms)))
     state = optimizer_state(ops, optimizer, network.layout, network.parameters, network.gradient, 2)
     epoch = ops.zeros(1, np.int32)
     for index in range(2):

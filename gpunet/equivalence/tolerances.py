@@ -24,6 +24,8 @@ from gpunet.ops.contract import OptimizerState
 ELEMENTARY = 4  # activations and their derivatives: one transcendental function and two or three operations
 LOSS = 6  # a row's loss or one logit's gradient: exp, log1p or a division, and three or four operations
 UPDATE = 8  # an optimizer's update of one weight, relative to the largest of its terms
+NORM = 20  # a gradient's norm: of squares summed in trees no more than 70 deep half the roundings, its root halves them
+CLIP = 4  # a clipped gradient beside its norm: a sum, a division, a product
 
 CHUNK = 32  # terms of a sum over classes that are added one by one before they join the total, in any implementation
 FLOAT32 = np.dtype(np.float32)
@@ -158,6 +160,16 @@ def dense_gradient_bounds(
     if x_error is not None:
         weight_bound += x_error.swapaxes(1, 2) @ (np.abs(dz) + (0 if dz_error is None else dz_error))
     return weight_bound, bias_bound
+
+
+def clip_bounds(clipped: np.ndarray, norms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of gradients' norms ``[P]`` and of the clipped gradients ``[P, length]``, given both as they should be.
+
+    The squares' sums are trees, whose depth grows by one in 2^18 elements at most, not chains as long as the gradient:
+    `sum_bound` would overlook a missing row of weights.
+    """
+    roundings = NORM + clipped.shape[1] / 2**18
+    return roundings * EPS * norms + TINY, (roundings + CLIP) * EPS * np.abs(clipped) + TINY
 
 
 def update_bounds(

@@ -81,6 +81,15 @@ def why_no_cuda(device: int = 0) -> str | None:
     return None
 
 
+def device_failure(error: BaseException) -> str | None:
+    """What a driver says of a device that failed, in one line; None if the error came from anything else."""
+    libraries = {"cupy", "cupy_backends", "cuda", "numba"}
+    for kind in type(error).__mro__:
+        if kind.__module__.partition(".")[0] in libraries and kind.__name__.upper().startswith(("CUDA", "CUBLAS")):
+            return f"{type(error).__name__}: {_first_line(error)}"
+    return None
+
+
 def device_facts(device: int = 0) -> dict[str, str]:
     """What a device is, in words, and the CUDA versions of driver and CuPy. Call it where `why_no_cuda` is None; it
     starts nothing on the device."""

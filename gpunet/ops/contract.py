@@ -30,11 +30,12 @@ class Step:
 class Batch:
     """Rows of a data set, for each network its own.
 
-    images: uint8 or float ``[N, I]``; a pixel counts as ``images * scale``. labels: int32 ``[N]``, or for the squared
-    error targets, float ``[N, O]``, where the backend `takes_targets`. rows: int32 ``[P, B]``. x ``[P, B, I]`` and y
-    int32 ``[P, B]`` (of targets float ``[P, B, O]``) are work arrays that `Ops.gather` fills; a backend whose kernels
-    gather as they read leaves them None. shares: ``[P, B]``, by what share each row's loss counts in the batch's (see
-    `Ops.row_shares`), or None where all count alike, 1 / B.
+    images: uint8 or float ``[N, I]``, or what reads such rows from a file where the backend `takes_streams`; a pixel
+    counts as ``images * scale``. labels: int32 ``[N]``, or for the squared error targets, float ``[N, O]``, where the
+    backend `takes_targets`. rows: int32 ``[P, B]``. x ``[P, B, I]`` and y int32 ``[P, B]`` (of targets float ``[P, B,
+    O]``) are work arrays that `Ops.gather` fills; a backend whose kernels gather as they read leaves them None. shares:
+    ``[P, B]``, by what share each row's loss counts in the batch's (see `Ops.row_shares`), or None where all count
+    alike, 1 / B.
     """
 
     images: Array

@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from gpunet.errors import InputError
 from gpunet.kernels import augment as augmentation
+from gpunet.kernels import clip, optimizers
 from gpunet.kernels import dense_head as head
 from gpunet.kernels import epoch as epoch_kernels
-from gpunet.kernels import optimizers
 from gpunet.kernels.binary_cross_entropy import binary_cross_entropy
 from gpunet.kernels.dense_backward import dense_backward
 from gpunet.kernels.dense_forward import dense_forward
@@ -48,6 +49,7 @@ class CudaOps:
 
     cache_bytes = None  # the more networks side by side, the better a device is used
     takes_targets = False  # the loss kernels read class indices
+    takes_streams = False  # the kernels gather from the device's memory
 
     def __init__(self, device: int = 0, *, graphs: bool = True) -> None:
         """graphs: replay captured lists of launches as CUDA graphs; where not, they are launched one by one."""
@@ -56,7 +58,7 @@ class CudaOps:
         self._memory = SimulatorMemory() if SIMULATOR else DeviceMemory(device)
         self._graphs = graphs
         self._stream: Any = self._memory.stream  # where launches go
-        self._tables: dict[tuple, Any] = {}  # of rows and tiles, by what they are made from
+        self._tables: dict[tuple, Any] = {}  # of rows and tiles, and work memory, by what they are made from
         self._no_step = Step(self.zeros(1, np.int32), 0, 1)  # for operations without dropout
 
     @property
@@ -92,6 +94,8 @@ class CudaOps:
 
         images: uint8 (0..255) or float ``[N, I]``. Returns uint32 ``[N, words]`` or float32 ``[N, I]``, and the scale.
         """
+        if not isinstance(images, np.ndarray):
+            raise InputError(f"backend {self.name} reads no images from a file: use backend numpy or jit")
         if images.dtype != np.uint8:
             return self.asarray(images), 1.0
         words = -(-images.shape[1] // BYTES_PER_WORD)
@@ -282,6 +286,13 @@ class CudaOps:
                 **self._update_options(state, step),
                 **_adam_constants(state),
             )
+
+    def clip_gradient(self, gradient: Any, max_norm: float, norms: Any) -> None:
+        networks, length = gradient.shape
+        shape = (networks, clip.stretches_of(length))
+        sums = self._cached(("sums of squares", *shape), lambda: self.zeros(shape))
+        arrays = self._flat(gradient), max_norm, self._flat(norms), self._flat(sums)
+        clip.clip_gradient(*arrays, networks=networks, length=length, stream=self._stream)
 
     def adam(self, state: OptimizerState, step: Step) -> None:
         parameters, *others = self._state_arrays(state)

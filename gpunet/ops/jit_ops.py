@@ -5,6 +5,7 @@ an optimizer's update, each in one pass over memory; and per-sample SGD as a sin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class JitOps(NumpyOps):
     name = "jit"
 
     def gather(self, batch: Batch) -> None:
-        if batch.labels.ndim == 2:  # targets
+        if batch.labels.ndim == 2 or not isinstance(batch.images, np.ndarray):  # targets; images in a file
             super().gather(batch)
             return
         for p in range(len(batch.x)):
@@ -95,7 +96,7 @@ class JitOps(NumpyOps):
         for begin in range(0, rows, ROWS_AT_A_TIME):
             part = slice(begin, begin + ROWS_AT_A_TIME)
             for p in range(networks):
-                data = batch.images, batch.labels, batch.rows[p, part], batch.scale
+                data = *_read(batch.images, batch.labels, batch.rows[p, part]), batch.scale
                 weights = weight1[p], bias1[p], weight2[p], bias2[p]
                 jit_per_sample_sgd.per_sample_sgd(
                     *data,
@@ -139,3 +140,10 @@ class JitOps(NumpyOps):
 
     def _l2(self, state: OptimizerState) -> np.ndarray:
         return self.zeros(len(state.parameters)) if state.l2 is None else state.l2
+
+
+def _read(images: Any, labels: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, labels and rows as a compiled loop reads them: of images in a file, these rows and no others."""
+    if isinstance(images, np.ndarray):
+        return images, labels, rows
+    return images.take(rows), labels[rows], np.arange(len(rows), dtype=rows.dtype)

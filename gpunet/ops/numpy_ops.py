@@ -30,6 +30,8 @@ MULTIPLY_ADDS_PER_THREAD = 1_500_000
 # less than alone, and by twenties a third more; 784-10-1 row by row less than half as long by tens).
 CACHE_BYTES = 6 << 20
 
+CLIP_EPS = 1e-6  # PyTorch's: the factor of a gradient that is zero is a number
+
 
 class NumpyOps:
     """Operations on NumPy arrays of one floating type, float32 or float64."""
@@ -37,6 +39,7 @@ class NumpyOps:
     name = "numpy"
     cache_bytes = CACHE_BYTES
     takes_targets = True  # labels may be float [N, O], for the squared error
+    takes_streams = True  # images may stay in a file, read batch by batch
 
     def __init__(self, dtype: Any = np.float32) -> None:
         self.dtype = np.dtype(dtype)
@@ -67,8 +70,11 @@ class NumpyOps:
 
         images: uint8 (0..255) or float ``[N, I]``. Returns the array and the scale by which its values are multiplied
         as they are read. Bytes stay bytes: a batch of them is four times as quick to fetch, which pays for its
-        conversion.
+        conversion. What is no NumPy array but has its dtype, shape and `take`, such as `gpunet.data.StreamedImages`,
+        stays where it is.
         """
+        if not isinstance(images, np.ndarray):
+            return images, 1 / 255 if images.dtype == np.uint8 else 1.0
         if images.dtype == np.uint8:
             return np.array(images, order="C"), 1 / 255
         return self.asarray(images), 1.0
@@ -211,6 +217,20 @@ class NumpyOps:
         """The gradients of all layers and the optimizer's update with them, in one operation."""
         self.dense_gradient(layers, state.gradient_views, step)
         getattr(self, state.method)(state, step)
+
+    def clip_gradient(self, gradient: np.ndarray, max_norm: float, norms: np.ndarray) -> None:
+        """gradient *= min(1, max_norm / (norm + 1e-6)), where norm = sqrt(sum of gradient^2) is a network's own.
+
+        gradient: ``[P, length]``, its padding zero. norms: ``[P]``, where the norms before the clipping go. A norm that
+        is no number makes a gradient that is none.
+        """
+        t = self._scratch("update", gradient.shape, gradient.dtype)
+        np.multiply(gradient, gradient, out=t)
+        np.add.reduce(t, axis=1, out=norms)
+        np.sqrt(norms, out=norms)
+        factor = np.minimum(max_norm / (norms + CLIP_EPS), 1)
+        if not (factor == 1).all():
+            np.multiply(gradient, factor[:, None], out=gradient)
 
     def adam(self, state: OptimizerState, step: Step) -> None:
         """Adam (Kingma & Ba 2015) as PyTorch computes it, eps outside of the bias correction; AdamW with decoupled

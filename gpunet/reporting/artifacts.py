@@ -139,6 +139,8 @@ def metrics(result: RunResult) -> dict[str, Any]:
             "train": _curve(history.train),
             "train_after": _curve(history.train_after),
             "validation": _curve(history.validation),
+            "learning_rate": None if history.learning_rate is None else history.learning_rate[0],
+            **{name: values[0] for name, values in endings(history).items()},
         },
         "test": {
             "accuracy": test.accuracy,
@@ -150,6 +152,13 @@ def metrics(result: RunResult) -> dict[str, Any]:
         "reported": reported_facts(result),
         "seconds": result.seconds,
     }
+
+
+def endings(history: History) -> dict[str, np.ndarray]:
+    """How early stopping ended each network, int64 ``[P]``; empty without it."""
+    if history.stopped_after is None:
+        return {}
+    return {"stopped_after": history.stopped_after, "weights_of": history.weights_of}
 
 
 def common_facts(result: AnyResult) -> dict[str, Any]:

@@ -103,6 +103,27 @@ def interruption(result: AnyResult) -> str | None:
     return f"{epochs} of {networks}"
 
 
+def early_end(result: AnyResult) -> str | None:
+    """When early stopping ended the run's networks and which weights they have, as a sentence; None without it."""
+    history, epochs = result.history, result.config.epochs
+    if history.stopped_after is None or not history.epochs:
+        return None
+    stopped = history.stopped_after[history.stopped_after > 0]
+    if isinstance(result, RunResult):
+        when = f"Stopped early, after {stopped[0]} of {epochs} epochs" if len(stopped) else "Not stopped early"
+        return f"{when}: the weights are those of epoch {history.weights_of[0]}."
+    when = f", after {range_text(stopped)} of {epochs} epochs" if len(stopped) else ""
+    return (
+        f"Stopped early: {len(stopped)} of {len(result.seeds)} networks{when}; the weights are those of epoch "
+        f"{range_text(history.weights_of)}."
+    )
+
+
+def range_text(values: np.ndarray) -> str:
+    """'9', or '9 to 21'."""
+    return f"{values.min()}" if values.min() == values.max() else f"{values.min()} to {values.max()}"
+
+
 def differences(result: AnyResult) -> list[str]:
     """How a run departs from what the report did, in words; empty where the two compare like for like. Beyond the
     reports, how it departs from its experiment, which is of no data in particular."""
@@ -159,7 +180,7 @@ def compared_figures(result: AnyResult) -> list[Compared]:
     reported, history = result.config.experiment.reported, result.history
 
     def last(curve: Curve | None, kind: str) -> np.ndarray | None:
-        return None if curve is None else getattr(curve, kind)[:, -1]
+        return None if curve is None else history.final(getattr(curve, kind))
 
     figures = [
         Compared("test_accuracy", "test accuracy", np.atleast_1d(result.test.accuracy), reported.test_accuracy, True),

@@ -246,7 +246,7 @@ def misread(result: RunResult) -> Figure:
         row, column = divmod(index, columns)
         left, bottom = MARGIN + column * (side + gap), height - HEADER - (row + 1) * (side + caption)
         axes = figure.add_axes((left / WIDTH, bottom / height, side / WIDTH, side / height))
-        image = result.dataset.images[tested[place]].reshape(IMAGE_SIDE, IMAGE_SIDE)
+        image = result.dataset.grey(tested[place]).reshape(IMAGE_SIDE, IMAGE_SIDE)
         axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         axes.set_axis_off()
         true, read = names[result.dataset.labels[tested[place]]], names[result.test.predictions[place]]

@@ -16,6 +16,7 @@ from gpunet.reporting.facts import (
     data_name,
     differences,
     duration,
+    early_end,
     interruption,
     is_drawn,
     loss_text,
@@ -136,6 +137,9 @@ def opening(result: AnyResult, facts: dict[str, Any]) -> list[str]:
             f'<p class="warning"><strong>This run was {e(interrupted)}:</strong> '
             "the figures are those of what it had learnt by then.</p>"
         )
+    ended = early_end(result)
+    if ended:
+        parts.append(f"<p>{e(ended)}</p>")
     return parts
 
 

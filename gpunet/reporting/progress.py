@@ -45,7 +45,7 @@ def seeds_progress(networks: int, epochs: int, console: Console) -> Iterator[OnE
     with _bar("networks", networks, console) as (display, task):
 
         def on_epoch(report: EpochReport, chunk: range) -> None:
-            done = chunk.start + len(chunk) * report.epoch // epochs
+            done = chunk.stop if report.has_stopped else chunk.start + len(chunk) * report.epoch // epochs
             display.update(task, completed=done, figures=_figures(report))
 
         yield on_epoch
@@ -57,7 +57,7 @@ def _plain_by_chunk(networks: int, console: Console) -> OnEpochOfChunk:
     def on_epoch(report: EpochReport, chunk: range) -> None:
         if len(chunk) == networks:
             of_all(report)
-        elif report.epoch == report.epochs:
+        elif report.epoch == report.epochs or report.has_stopped:
             done = f"networks {chunk.stop:{len(str(networks))}}/{networks}"
             print(f"{done}  {_figures(report)}", file=console.file, flush=True)
 

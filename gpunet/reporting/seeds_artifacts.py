@@ -16,6 +16,7 @@ from gpunet.history import Curve
 from gpunet.reporting.artifacts import (
     HISTORY_COLUMNS,
     common_facts,
+    endings,
     metrics_json,
     model_facts,
     reported_facts,
@@ -88,6 +89,7 @@ def seeds_metrics(result: SeedsResult) -> dict[str, Any]:
             "seed": result.seeds,
             "trained": population.trained,
             "diverged": population.diverged,
+            **endings(history),
             **{figure.key: figure.values for figure in compared_figures(result)},
             "confusion_matrix": test.confusion_matrix,
             **test.class_figures(),

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gpunet.reporting.facts import DRAWN_WARNING, interruption, is_drawn, reported_class, run_name, seeds_text
+from gpunet.reporting.facts import (
+    DRAWN_WARNING,
+    early_end,
+    interruption,
+    is_drawn,
+    reported_class,
+    run_name,
+    seeds_text,
+)
 from gpunet.reporting.seeds_facts import Spread, best_and_worst, class_spreads, kept_text, left_out, named, spreads
 from gpunet.reporting.summary import (
     MOST_CLASSES,
@@ -49,6 +57,9 @@ def _lines(result: SeedsResult, folder: Path | None) -> list[Line]:
     interrupted = interruption(result)
     if interrupted:
         lines += wrapped(f"The run was {interrupted}: these are the figures of what was learnt.", "bold yellow")
+    ended = early_end(result)
+    if ended:
+        lines += wrapped(ended, "")
     if is_drawn(result.dataset):
         lines += wrapped(DRAWN_WARNING, "bold yellow")
     lines += [("", ""), *_figure_table(result), ("", ""), *_class_table(result)]

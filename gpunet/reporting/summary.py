@@ -16,6 +16,7 @@ from gpunet.reporting.facts import (
     compared_figures,
     differences,
     duration,
+    early_end,
     interruption,
     is_drawn,
     loss_text,
@@ -66,6 +67,9 @@ def _lines(result: RunResult, folder: Path | None) -> list[Line]:
     interrupted = interruption(result)
     if interrupted:
         lines += wrapped(f"The run was {interrupted}: these are the figures of what it had learnt.", "bold yellow")
+    ended = early_end(result)
+    if ended:
+        lines += wrapped(ended, "")
     if is_drawn(result.dataset):
         lines += wrapped(DRAWN_WARNING, "bold yellow")
     lines += [("", ""), *_class_table(result), ("", ""), *_figure_table(result)]

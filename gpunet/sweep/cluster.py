@@ -18,7 +18,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from gpunet.errors import InputError
-from gpunet.sweep.groups import Group, Material, Record, blas_threads, train_group
+from gpunet.machine import blas_threads
+from gpunet.sweep.groups import Group, Material, Record, train_group
 from gpunet.sweep.running import Trained, Trainer
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,13 @@ from typing import Any
 
 from gpunet.atomic import write_whole
 from gpunet.errors import InputError
+from gpunet.regular_file import read_regular
 from gpunet.reporting.artifacts import ensure_writable, metrics_json
 from gpunet.sweep.groups import FIGURES, Record
 from gpunet.sweep.plan import Plan
 
 FORMAT = 1
+MOST_BYTES = 64 * 1024**2  # of a file; the plan of 100,000 combinations takes a third of that
 PLAN_FILE, FINISHED, WINNER_FILE = "sweep.json", "finished", "winner.json"
 
 logger = logging.getLogger(__name__)
@@ -68,7 +71,15 @@ class SweepFolder:
     def winner(self) -> dict[str, Any] | None:
         """What `keep_winner` wrote, if it did."""
         found = _read(self.path / FINISHED / WINNER_FILE)
-        return found if isinstance(found, dict) and {"cell", "seed", "accuracy", "loss"} <= found.keys() else None
+        if not isinstance(found, dict) or not {"cell", "seed", "accuracy", "loss"} <= found.keys():
+            return None
+        plan = self._plan
+        sound = (
+            _is_whole(found["cell"], range(len(plan.cells)))
+            and found["seed"] == list(plan.all_seeds)
+            and all(_are_figures(found[name], plan.seeds) for name in ("accuracy", "loss"))
+        )
+        return found if sound else None
 
     def keep_winner(self, facts: dict[str, Any]) -> None:
         self._write(WINNER_FILE, facts)
@@ -77,9 +88,13 @@ class SweepFolder:
         write_whole(self.path / FINISHED / name, metrics_json(facts).encode())
 
     def _checked(self, content: Any) -> Iterator[tuple[int, Record]]:
+        seeds = self._plan.seeds
         for cell, record in content.items():
-            lengths = {len(record[name]) for name in ("diverged", *FIGURES)}
-            if lengths != {self._plan.seeds} or not 0 <= int(cell) < len(self._plan.cells):
+            diverged = record["diverged"]
+            sound = isinstance(diverged, list) and len(diverged) == seeds and set(map(type, diverged)) == {bool}
+            if not sound or not all(_are_figures(record[name], seeds) for name in FIGURES):
+                raise ValueError
+            if not 0 <= int(cell) < len(self._plan.cells):
                 raise ValueError
             yield int(cell), record
 
@@ -96,7 +111,12 @@ def refuse_another(path: Path, plan: Plan) -> dict[str, Any] | None:
                 "with --out"
             )
         return None
-    if not isinstance(known, dict) or not {"format", "sweep", "data", "blas_threads"} <= known.keys():
+    expected = {"format", "sweep", "data", "blas_threads"}
+    if (
+        not isinstance(known, dict)
+        or not expected <= known.keys()
+        or not (known["blas_threads"] is None or _is_whole(known["blas_threads"], range(1, 2**16)))
+    ):
         raise InputError(f"{path / PLAN_FILE} is damaged: name another folder with --out")
     if known["format"] != FORMAT:
         raise InputError(f"the sweep in {path} is of another version of gpunet: name another folder with --out")
@@ -111,9 +131,21 @@ def refuse_another(path: Path, plan: Plan) -> dict[str, Any] | None:
     return known
 
 
+def _is_whole(value: Any, within: range) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value in within
+
+
+def _are_figures(values: Any, count: int) -> bool:
+    """Whether these are so many finite numbers, of which some may be None."""
+    if not isinstance(values, list) or len(values) != count:
+        return False
+    # A whole number is none of ours, and may be too large to be one of NumPy's.
+    return all(value is None or (isinstance(value, float) and math.isfinite(value)) for value in values)
+
+
 def _read(path: Path) -> Any:
     """The JSON in a file, None if there is no file or no JSON in it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return json.loads(read_regular(path, MOST_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from gpunet.data import stratified_split
 from gpunet.data.dataset import Dataset
@@ -105,11 +105,6 @@ def train_group(
     }
 
 
-def blas_threads() -> int | None:
-    """How many threads BLAS may use in this process."""
-    return max((pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"), default=None)
-
-
 def _train(
     group: Group, material: Material, on_networks: Callable[[int], None] | None
 ) -> tuple[Population, History | None]:
@@ -137,6 +132,9 @@ def _train(
             batch_size=first.batch_size,
             shuffle=first.shuffle,
             augmentation=first.augmentation,
+            schedule=first.schedule,
+            early_stopping=first.early_stopping,
+            clip_norm=first.clip_norm,
             on_epoch=None if on_networks is None else on_epoch,
         )
     except TrainingDiverged:
@@ -160,7 +158,9 @@ def _rows(dataset: Dataset, limit: int | None, seed: int) -> tuple[np.ndarray, n
 
 def _last_epoch(history: History) -> dict[str, np.ndarray]:
     curves: Sequence[tuple[str, Curve]] = (("validation", history.validation), ("train", history.train))
-    return {f"{part}_{kind}": getattr(curve, kind)[:, -1] for part, curve in curves for kind in ("accuracy", "loss")}
+    return {
+        f"{part}_{kind}": history.final(getattr(curve, kind)) for part, curve in curves for kind in ("accuracy", "loss")
+    }
 
 
 def _listed(values: np.ndarray | None, lost: np.ndarray, part: slice) -> list[float | None]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from gpunet.data.dataset import Dataset
 from gpunet.errors import InputError
+from gpunet.machine import blas_threads
 from gpunet.ops.backend import make_backend
 from gpunet.runs import load_classes
 from gpunet.sweep.folder import SweepFolder, refuse_another
@@ -18,7 +19,6 @@ from gpunet.sweep.groups import (
     Group,
     Material,
     Record,
-    blas_threads,
     check_networks,
     make_group,
     make_material,

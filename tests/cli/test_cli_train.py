@@ -195,7 +195,7 @@ def test_ctrl_c_in_training_keeps_what_was_learnt(digits, own_folder):
 
 
 def test_ctrl_c_while_the_data_are_loaded_is_one_line_and_leaves_nothing(gpunet, own_folder, monkeypatch):
-    def interrupted(source):
+    def interrupted(source, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("gpunet.runs.load_data", interrupted)

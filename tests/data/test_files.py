@@ -231,8 +231,10 @@ def test_load_npz_refuses_another_number_of_labels(save):
         np.array(["a", "b", " ", "a", "b", "a"]),
         np.array(["a", "b", "", "a", "b", "a"]),
         np.array([b"a", b"\xff"] * 3),
+        np.array([97, 0x110000] * 3, np.uint32).view("U1"),
+        np.array([97, 0xD800] * 3, ">u4").view(">U1"),
     ],
-    ids=["one-hot", "column", "nan", "inf", "fraction", "bool", "complex", "date", "blank", "nothing", "not-utf8"],
+    ids="one-hot column nan inf fraction bool complex date blank nothing not-utf8 beyond-unicode surrogate".split(),
 )
 def test_load_npz_refuses_labels_that_name_no_classes(save, labels):
     path = save(labels=labels)
@@ -303,3 +305,53 @@ def test_npy_array_refuses_what_it_cannot_read(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_BYTES", 1000)
     with refused(path, "at most 1,000"):
         npy_array(path)
+
+
+def test_load_npz_refuses_a_small_file_that_unpacks_to_much(tmp_path, monkeypatch):
+    """Real data is packed to a tenth, and may; zeros are packed to a thousandth."""
+    monkeypatch.setattr(files, "MAX_BYTES_OF_SMALL_FILES", 100_000)
+    path = tmp_path / "zeros.npz"
+    np.savez_compressed(path, dataset=np.zeros((6, 28 * 28 * 4))[:, :784].repeat(100, axis=0), labels=np.zeros(600))
+    with refused(path, "would unpack to"):
+        load_npz(path)
+    noise = np.random.default_rng(0).integers(0, 256, (600, 784), dtype=np.uint8)
+    np.savez_compressed(path, dataset=noise, labels=np.arange(600) % 2)
+    assert len(load_npz(path)) == 600
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_load_npz_refuses_what_numpy_does_not_write(save, tmp_path, method):
+    path = tmp_path / "other.npz"
+    with zipfile.ZipFile(save()) as source, zipfile.ZipFile(path, "w", method) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    with refused(path, "NumPy does not"):
+        load_npz(path)
+
+
+def test_load_npz_reads_one_version_of_a_file(save, monkeypatch):
+    """Another one is put in its place between one array and the next."""
+    path = save(labels=LABELS)
+    usual = files.NpzFile.array
+
+    def array(file, name):
+        found = usual(file, name)
+        other = path.with_name("other.npz")
+        np.savez(other, dataset=PIXELS, labels=np.array(list("121212")))
+        other.replace(path)
+        return found
+
+    monkeypatch.setattr(files.NpzFile, "array", array)
+    assert load_npz(path).class_names == ("0", "9")
+    monkeypatch.undo()
+    assert load_npz(path).class_names == ("1", "2")
+
+
+def test_npy_array_refuses_a_header_that_declares_more_than_there_is(tmp_path):
+    path = tmp_path / "liar.npy"
+    for shape in ((10**12, 784), (-1, 784)):
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            file.write(bytes(1000))
+        with refused(path, "cannot be read"):
+            npy_array(path)

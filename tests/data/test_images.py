@@ -286,3 +286,12 @@ def test_read_images_for_prediction_never_unpickles(tmp_path):
         with refused(path, "pickled"):
             read_images_for_prediction(path)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_read_image_hands_nothing_to_an_interpreter(tmp_path, monkeypatch):
+    """PostScript is a program, and Pillow has Ghostscript run it, whatever the file is called."""
+    path = tmp_path / "image.png"
+    Image.fromarray(PATTERN).save(path, "EPS")
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments, **options: pytest.fail("it was run"))
+    with refused(path, "cannot be read as an image"):
+        read_image(path)

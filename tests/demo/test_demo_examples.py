@@ -97,3 +97,24 @@ def test_run_examples_say_why_there_are_none(run_folder, monkeypatch, word):
     SPOILED[word](folder)
     with refused(word):
         run_examples(model, folder, 12)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("data", "source", 7),
+        ("data", "source", ["a"]),
+        ("config", "seed", True),
+        ("config", "seed", 1.5),
+        ("config", "limit", "10"),
+        ("config", "classes", [1, 2]),
+        ("config", "task", None),
+    ],
+)
+def test_examples_of_damaged_metrics_are_refused(run_folder, part, name, value):
+    _, model, folder = run_folder()
+    facts = json.loads((folder / "metrics.json").read_text())
+    facts[part][name] = value
+    (folder / "metrics.json").write_text(json.dumps(facts))
+    with refused("cannot be read"):
+        run_examples(model, folder, 3)

@@ -128,6 +128,9 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(synthetic, "synthetic_digits", lambda seed=0: images_and_labels(600, classes=10, seed=seed))
     images, labels = images_and_labels(300, classes=10)
     np.savez("my_digits.npz", dataset=images, labels=labels.astype(str))
+    Path("folder_of_arrays").mkdir()
+    np.save("folder_of_arrays/images.npy", images)
+    np.save("folder_of_arrays/labels.npy", labels)
     for index in range(100):
         path = Path("folder_of_images", f"class {labels[index]}", f"{index}.png")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -237,7 +238,7 @@ def test_import_refuses_a_file_that_may_not_be_read(path, monkeypatch):
     def forbidden(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", forbidden)
+    monkeypatch.setattr(os, "open", forbidden)
     monkeypatch.setattr(Path, "open", forbidden)
     with refused(path, "Permission denied"):
         import_torch(path, "relu")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FunctionType, SimpleNamespace
@@ -28,6 +30,7 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     monkeypatch.setenv("GPUNET_CACHE", str(folder))
     monkeypatch.setattr(kernel_cache, "counts", kernel_cache.Counts())
+    monkeypatch.setattr(kernel_cache, "TRUSTED", kernel_cache.TRUSTED | {__name__})  # of `Compiled`
     kernel_cache._folder.cache_clear()
     yield folder
     kernel_cache._folder.cache_clear()
@@ -50,6 +53,8 @@ class Target:
 
 class Compiled(SimpleNamespace):
     """As numba-cuda's compiled kernel: can be pickled."""
+
+    signature = FLOATS
 
 
 def compiled(code, **target):
@@ -194,6 +199,71 @@ def test_kernel_compiled_under_other_orders_to_numba_is_not_found(cache, monkeyp
     save(make_kernel(), "old")
     monkeypatch.setenv("NUMBA_FORCE_CUDA_CC", "8.0")
     new_process()
+    assert load(make_kernel()) is None
+
+
+# When a file is not what it should be
+
+
+class Trap:
+    """Unpickling it makes a folder: proof that somebody did."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
+def test_planted_pickle_is_not_run(cache, tmp_path):
+    save(make_kernel(), "code")
+    (path,) = files(cache)
+    sprung = tmp_path / "sprung"
+    for content in (pickle.dumps(Trap(sprung)), path.name.encode() + pickle.dumps(Trap(sprung))):
+        path.write_bytes(zlib.compress(content))
+        assert load(make_kernel()) is None
+    assert not sprung.exists()
+    pickle.loads(pickle.dumps(Trap(sprung)))  # which would have shown
+    assert sprung.exists()
+
+
+def test_kernel_in_anothers_place_is_not_loaded(cache):
+    save(make_kernel(1.0), "one")
+    (one,) = files(cache)
+    save(make_kernel(2.0), "other")
+    (other,) = set(files(cache)) - {one}
+    shutil.copy(one, other)
+    assert (load(make_kernel(1.0)), load(make_kernel(2.0))) == ("one", None)
+
+
+def test_file_that_unpacks_to_too_much_is_no_kernel(cache, monkeypatch):
+    save(make_kernel(), "code" * 1000)
+    assert load(make_kernel()) == "code" * 1000
+    monkeypatch.setattr(kernel_cache, "MOST_BYTES", 2000)
+    assert files(cache)[0].stat().st_size < 2000
+    assert load(make_kernel()) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files have no owners here")
+def test_file_that_others_may_write_is_not_loaded(cache, monkeypatch):
+    save(make_kernel(), "code")
+    (path,) = files(cache)
+    mode = path.stat().st_mode
+    path.chmod(mode | 0o002)
+    assert load(make_kernel()) is None
+    path.chmod(mode)
+    assert load(make_kernel()) == "code"
+    owner = path.stat().st_uid
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert load(make_kernel()) == ("code" if owner == 0 else None)  # root may do as it likes anyway
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_pipe_in_a_kernels_place_is_not_waited_for(cache):
+    save(make_kernel(), "code")
+    (path,) = files(cache)
+    path.unlink()
+    os.mkfifo(path)
     assert load(make_kernel()) is None
 
 

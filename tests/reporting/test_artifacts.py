@@ -1,18 +1,18 @@
 """The files of a run hold what the run's result holds."""
 
 import csv
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gpunet import __version__, load_model
+from gpunet import __version__, atomic, load_model
 from gpunet.errors import InputError
 from gpunet.reporting import artifacts, figures
 from gpunet.reporting.artifacts import (
@@ -177,12 +177,12 @@ def test_a_file_appears_whole_or_not_at_all(multiclass, tmp_path, monkeypatch, q
     write_artifacts(multiclass, tmp_path)
     before = (tmp_path / "metrics.json").read_bytes()
 
-    def disk_full(path, content):
-        with open(path, "wb") as file:
-            file.write(content[:10])
-        raise OSError(28, "No space left on device")
+    class DiskFull(io.FileIO):
+        def write(self, content):
+            super().write(content[:10])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", disk_full)
+    monkeypatch.setattr(atomic, "open", DiskFull, raising=False)
     with pytest.raises(InputError, match="No space left on device"):
         write_artifacts(multiclass, tmp_path)
     assert (tmp_path / "metrics.json").read_bytes() == before
