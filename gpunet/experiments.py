@@ -8,12 +8,14 @@ reports lies what they name as future work, one idea an experiment, and what all
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.augmentation import Augmentation
 from gpunet.errors import InputError
-from gpunet.pacing import EarlyStopping
-from gpunet.schedules import Schedule
+
+if TYPE_CHECKING:  # these import NumPy, and `--help` lists experiments without it
+    from gpunet.pacing import EarlyStopping
+    from gpunet.schedules import Schedule
 
 TASKS = ("multiclass", "binary")
 

@@ -24,7 +24,8 @@ from gpunet.pacing import EarlyStopping
 from gpunet.resume import Checkpoints
 from gpunet.sample_weights import checked_weights, weighty_rows
 from gpunet.schedules import Schedule
-from gpunet.training import DIVERGED_ADVICE, TrainingDiverged, check_counts, checked_rows, train
+from gpunet.training import TrainingDiverged, train
+from gpunet.training_run import DIVERGED_ADVICE, check_counts, checked_rows
 
 MEMORY_SHARE = 0.5  # of what is free: the rest is for other programs, and for what an estimate does not know
 

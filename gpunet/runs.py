@@ -29,7 +29,8 @@ from gpunet.pacing import EarlyStopping
 from gpunet.parameters import INITIALIZERS
 from gpunet.resume import Checkpoints
 from gpunet.schedules import Schedule, plateau_of, schedule_as_json, schedule_from_json, schedule_parts
-from gpunet.training import SHUFFLES, train
+from gpunet.training import train
+from gpunet.training_run import SHUFFLES
 
 _CHOICES = {
     "backend": BACKENDS,

@@ -43,6 +43,7 @@ LAYERS = (
     ("gpunet.torch_layout",),
     (
         "gpunet.history",
+        "gpunet.training_run",
         "gpunet.training",
         "gpunet.evaluation",
         "gpunet.checkpoint",
@@ -92,6 +93,17 @@ ONLY = {
         "gpunet.errors",
     },
     "gpunet.training": {
+        "gpunet.training_run",
+        "gpunet.network",
+        "gpunet.history",
+        "gpunet.optimizers",
+        "gpunet.resume",
+        "gpunet.pacing",
+        "gpunet.schedules",
+        "gpunet.augmentation",
+        "gpunet.errors",
+    },
+    "gpunet.training_run": {
         "gpunet.network",
         "gpunet.history",
         "gpunet.ops",

@@ -6,15 +6,16 @@ import argparse
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpunet.cli.parser import number, whole_number
 from gpunet.errors import InputError
-from gpunet.pacing import EarlyStopping
-from gpunet.schedules import Cosine, Plateau, Schedule, StepDecay, Warmup, schedule_parts
+
+if TYPE_CHECKING:  # these import NumPy, without which the help is there at once
+    from gpunet.schedules import Schedule
 
 LOGS = ("log", "tensorboard")  # options that may differ when a run is taken up again
-VALUES = {"cosine": (Cosine, (float,)), "step": (StepDecay, (int, float)), "plateau": (Plateau, (int, float))}
+VALUES = {"cosine": (float,), "step": (int, float), "plateau": (int, float)}  # what follows a schedule's name
 RUN_FOLDER = ""  # --tensorboard alone
 
 
@@ -57,6 +58,8 @@ def add_log_options(group: argparse._ArgumentGroup) -> None:
 
 def course_changes(arguments: argparse.Namespace, usual: tuple[Schedule, ...]) -> dict[str, Any]:
     """What the options change of a `RunConfig`, None where nothing. usual: the experiment's schedule."""
+    from gpunet.pacing import EarlyStopping
+
     patience = arguments.early_stopping
     return {
         "schedule": _schedule(arguments.schedule, arguments.warmup, usual),
@@ -68,6 +71,8 @@ def course_changes(arguments: argparse.Namespace, usual: tuple[Schedule, ...]) -
 def _schedule(
     words: list[str] | None, warmup: float | None, usual: tuple[Schedule, ...]
 ) -> tuple[Schedule, ...] | None:
+    from gpunet.schedules import Warmup, schedule_parts
+
     if words is None and warmup is None:
         return None
     rising = [part for part in usual if isinstance(part, Warmup)]
@@ -81,11 +86,13 @@ def _schedule(
 
 def _parsed(name: str, *words: str) -> list[Schedule]:
     """`--schedule step 10 0.1`, without its first word."""
+    from gpunet.schedules import Cosine, Plateau, StepDecay
+
     if name == "none" and not words:
         return []
     if name not in VALUES:
         raise InputError(f"--schedule {name!r} is not known: use one of {', '.join(VALUES)}, none")
-    kind, types = VALUES[name]
+    kind, types = {"cosine": Cosine, "step": StepDecay, "plateau": Plateau}[name], VALUES[name]
     if len(words) > len(types):
         raise InputError(f"--schedule {name} takes {len(types)} number{'s' * (len(types) > 1)} at most: leave some out")
     parsers = {int: whole_number, float: number}

@@ -17,7 +17,8 @@ from gpunet.reproduction.printed import Training
 from gpunet.reproduction.reports import trainings as all_trainings
 from gpunet.runs import RunConfig, make_network, training_options
 from gpunet.seed_runs import SeedsResult, run_seeds
-from gpunet.training import TrainingDiverged, check_counts, train
+from gpunet.training import TrainingDiverged, train
+from gpunet.training_run import check_counts
 
 SEEDS, QUICK_SEEDS = 20, 5
 # By `cost`, what a training beyond the reports may take: a long one gets fewer seeds, yet enough for a spread.

@@ -175,7 +175,7 @@ def test_equivalence_of_the_kernels_agrees(gpunet, pairs, own_folder, few_thread
     names = {row["operation"] for row in found["operations"]}
     assert names == {
         "shuffle", "dense_forward", "dense_head", "dense_update", "batch_sums", "advance", "binary_cross_entropy",
-        "dense_backward", "dense_gradient", "adam",
+        "dense_backward", "dense_gradient", "clip_gradient", "adam",
     }  # fmt: skip
 
 

@@ -94,7 +94,7 @@ def test_table_of_chosen_variants_is_what_launchers_choose(monkeypatch):
 
 def source_text() -> str:
     """Sources whose errors the page for Colab names, string literals in one piece."""
-    files = ("gpunet/ops/backend.py", "gpunet/ops/device_memory.py", "gpunet/ops/replay.py", "gpunet/training.py")
+    files = ("gpunet/ops/backend.py", "gpunet/ops/device_memory.py", "gpunet/ops/replay.py", "gpunet/training_run.py")
     text = "\n".join(read(file) for file in (*files, "benchmarks/gpu_check.py"))
     return re.sub(r"\"\s*\n\s*f?\"", "", text)
 

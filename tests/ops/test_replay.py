@@ -126,9 +126,9 @@ def test_replay_that_cannot_be_captured_says_so_once_and_launches_directly():
 
 def epoch_of(network):
     """An epoch's calls, as `train` captures them."""
-    from gpunet.training import _Run
+    from gpunet.training_run import TrainingRun
 
-    run = _Run(network, IMAGES, LABELS, None, np.arange(2), 2, 3, "each epoch", None, None, True)
+    run = TrainingRun(network, IMAGES, LABELS, None, np.arange(2), 2, 3, "each epoch", None, None, True)
     return run.launches(Adam(0.01))
 
 
