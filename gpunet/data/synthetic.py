@@ -14,7 +14,7 @@ import numpy as np
 from gpunet.data.dataset import PIXELS
 from gpunet.data.hand import Pose, Proportions, View, capsules, render, skeleton
 
-VERSION = 1  # of the drawings: raised whenever a seed gives other pixels, so that caches notice
+VERSION = 2  # of the drawings: raised whenever a seed gives other pixels, so that caches notice
 NOTE = (
     "Drawn hands, not photographs: their variety was calibrated so that the reports' models score on them about as "
     "they did on the reports' own file, and results on them prove nothing about real hands."
@@ -43,8 +43,8 @@ class Dial:
 
 
 # The calibration: what follows, and `variety` in SIGNS. On seed 0 the reports' models reach a mean test accuracy of
-# 0.893 (base), 0.952 (exp1) and 0.967 (exp2) over five splits; base finds 7, 6 and 4 hardest and 0 and 1 easiest, as
-# theirs did. Smaller deviations make the set easier, larger ones harder.
+# 0.897 (base), 0.957 (exp1), 0.966 (exp2) and 0.993 (the NumPy report's) over five splits; base finds 7, 6 and 4
+# hardest and 0 and 1 easiest, as theirs did. Smaller deviations make the set easier, larger ones harder.
 DIALS = {
     # the person (1 is the hand of the tables in hand.py)
     "finger_length": Dial(1.0, 0.05, 0.0, 0.0, size=5),
@@ -122,7 +122,7 @@ SIGNS = (
     Sign(up=(0, 1, 2), touching=(3,), bend=(65.0, 50.0, 30.0), oppose=(0.0, 0.0, 0.0, 25.0), variety=1.15),
     Sign(up=(0, 1, 3), touching=(2,), bend=(65.0, 55.0, 30.0), oppose=(0.0, 0.0, 12.0, 0.0), variety=0.78),
     Sign(up=(0, 2, 3), touching=(1,), bend=(60.0, 60.0, 30.0), variety=0.78),
-    Sign(up=(1, 2, 3), touching=(0,), bend=(50.0, 62.0, 35.0), yaw=-12.0, variety=0.9),
+    Sign(up=(1, 2, 3), touching=(0,), bend=(50.0, 62.0, 35.0), yaw=-12.0, variety=0.7),
 )
 
 

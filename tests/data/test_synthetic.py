@@ -236,8 +236,8 @@ def ridge_recall(images: np.ndarray, labels: np.ndarray, train: int = 3200, pena
 
 
 def test_difficulty_is_as_calibrated(full):
-    # 0.895 when the reports' models reached 0.893, 0.952 and 0.967. With all deviations of pose and camera a tenth
-    # smaller it is 0.923, a tenth larger 0.870.
+    # 0.897 where the reports' models reach 0.897, 0.957 and 0.966. In version 1 of the drawings it was 0.895, with all
+    # deviations of pose and camera a tenth smaller 0.923, a tenth larger 0.870.
     images, labels, _ = full
     recall = ridge_recall(images, labels)
     assert 0.875 < recall.mean() < 0.915
@@ -250,3 +250,21 @@ def test_four_and_nine_are_told_apart(full):
     rows = np.isin(labels, (4, 9))
     recall = ridge_recall(images[rows], labels[rows], train=800)[[4, 9]]
     assert recall.min() > 0.95
+
+
+def test_the_numpy_report_s_model_reads_four_and_nine_as_it_did_theirs(full):
+    """100 %, 99.5 % and 100 % in the report's three runs; here within a point of 100 on average."""
+    from gpunet import MLP, SGD, train
+    from gpunet.data import stratified_split
+
+    images, labels, _ = full
+    rows = np.isin(labels, (4, 9))
+    images, nines = images[rows], (labels[rows] == 9).astype(int)
+    right = []
+    for seed in range(6):
+        split = stratified_split(nines, seed=seed, validation=0.0)
+        network = MLP((784, 10, 1), "sigmoid", loss="binary_cross_entropy", init="normal", seed=seed)
+        options = dict(optimizer=SGD(0.1), epochs=10, batch_size=1, shuffle="once")
+        train(network, images, nines, split.train, **options)
+        right.append(np.mean(network.predict(images[split.test]) == nines[split.test]))
+    assert 0.99 <= np.mean(right) <= 1
