@@ -184,8 +184,7 @@ def test_sweep_refuses_the_folder_of_another(refused, gpunet, digits, own_folder
 
 
 def test_sweep_without_dask_says_what_to_install(refused, digits, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.delitem(sys.modules, "gpunet.sweep.cluster", raising=False)
+    monkeypatch.setattr("gpunet.sweep.cluster.find_spec", lambda name: None)
     refused("sweep", "--data", digits, "--grid", "lr=0.1", "--workers", "2", words=["gpunet[dask]"])
 
 
